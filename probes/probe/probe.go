@@ -1,0 +1,145 @@
+// Package probe holds what every probe speaks in: the Probe itself, the
+// Metrics it describes, the Samples it reads and the Config it is opened from.
+//
+// It is the root of the import graph: probes/<system> implement it,
+// probes.Kinds lists them, and the collector runs them. It knows no schedule,
+// no metrics library and no rule.
+package probe
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Probe reads one target. It is used by one goroutine at a time, except
+// that Discover may run beside Read.
+type Probe interface {
+	// Read reads the target once and answers by ctx's deadline. An error means
+	// that the target is down; a part that could not be read while the target
+	// answers is a View in the Reading, not an error.
+	Read(ctx context.Context) (Reading, error)
+
+	// Close gives back the probe's connections. The probe is not used afterwards.
+	Close() error
+}
+
+// A Discoverer is a Probe that must look for what it reads (the queues of a
+// Redis), by work too slow for the hot path. The collector runs Discover at
+// once and then every DiscoverInterval, beside Read; Read uses what is known.
+type Discoverer interface {
+	Discover(ctx context.Context) error
+	DiscoverInterval() time.Duration
+}
+
+// Type is the type of a Metric.
+type Type string
+
+// The types of metrics, as Prometheus names them.
+const (
+	Gauge   Type = "gauge"
+	Counter Type = "counter"
+)
+
+// A Metric describes one family of series. The description is the one place
+// from which exposition, documentation and tests are made.
+type Metric struct {
+	Name   string   // as exposed, with unit and _total suffix
+	Type   Type     //
+	Unit   string   // base unit: "seconds", "bytes", "ratio", or "" for a count
+	Labels []string // besides `target`, which every series carries
+	Help   string   // one sentence
+	Source string   // the view, command or key it is read from
+	Note   string   // why name or meaning differ from an established exporter's, if they do
+}
+
+// Sample returns one value of the metric. The label values stand in the order
+// of m.Labels; a wrong number of them is a programming error and panics.
+func (m *Metric) Sample(value float64, labels ...string) Sample {
+	if len(labels) != len(m.Labels) {
+		panic("probe: " + m.Name + ": wrong number of label values")
+	}
+	return Sample{Metric: m, Labels: labels, Value: value}
+}
+
+// A Sample is one value of one series at the time of the reading.
+type Sample struct {
+	Metric *Metric
+	Labels []string // values, in the order of Metric.Labels
+	Value  float64
+}
+
+// A Reading is what one Read found.
+type Reading struct {
+	Samples []Sample
+	Views   []View // the parts read, each with how it went; the same parts at every Read of one connection
+
+	// Ill says why the target counts as down in the health document although it
+	// answered (a queue set with too many retained failures); empty when well.
+	Ill string
+
+	// Details are shown for the target in the health document: version, role,
+	// the components a health endpoint names. JSON values only, no secrets.
+	Details map[string]any
+}
+
+// A View is one part of a reading (a system view, a command) that can be
+// missing while the others are there.
+type View struct {
+	Name  string
+	State ViewState
+	Err   error // why, when State is Denied or Failed
+}
+
+// ViewState says what became of a View. Denied, absent and zero are three
+// different things: only a View that is Read has values, and they may be 0.
+type ViewState string
+
+// The states of a View.
+const (
+	ViewRead   ViewState = "read"   // it has values
+	ViewAbsent ViewState = "absent" // this server has no such thing (version, extension, role)
+	ViewDenied ViewState = "denied" // the server refuses it to our user
+	ViewFailed ViewState = "failed" // it could not be read this time
+)
+
+// ErrNotReadYet is answered by Open for a kind of target whose configuration
+// is understood but which this version cannot read.
+var ErrNotReadYet = errors.New("not read yet by this version")
+
+// A Config is one entry of a section of the configuration file: what to read
+// and how to reach it. Its fields carry yaml tags and jsonschema tags.
+type Config interface {
+	// TargetName is the entry's name: the value of the label `target`.
+	TargetName() string
+
+	// Address is where the target is, with secrets masked; an entry whose
+	// Address is empty is left out.
+	Address() string
+
+	// RequiredTarget says whether the aggregate health fails with this target.
+	RequiredTarget() bool
+
+	// Validate names what contradicts itself. Types, unknown keys and enums have
+	// been checked before.
+	Validate() []Fault
+
+	// Open makes the probe. It does not dial: a target that is down at start is
+	// a target that is down, not a refusal to start.
+	Open(links Links) (Probe, error)
+}
+
+// Links are the connections that several targets share.
+type Links interface {
+	// Redis is the one client of the redis target with that name.
+	Redis(name string) (redis.UniversalClient, error)
+}
+
+// A Fault is one thing wrong with a configuration, said so that it can be mended.
+type Fault struct {
+	Path    string // from the entry on, as in $.url or $.integrity[0].query; "$" for the entry itself
+	Problem string
+	Cure    string
+}
