@@ -74,11 +74,11 @@ type Finding struct {
 	Message  string            `json:"message"`         // the reason in one sentence
 
 	// What the judge needs besides (judgement, sections 5 and 6).
-	Required bool      `json:"required"` // its missing keeps a rollout from being promoted
-	InGrace  bool      `json:"-"`        // may fire while the rollout warms up
-	Seen     bool      `json:"-"`        // was observed at least once under this rollout
-	LastSeen time.Time `json:"-"`        // the newest tick in which it was observed
-	Coverage float64   `json:"coverage"` // share of the ticks after the grace in which it was observed, 0 to 1
+	Required bool      `json:"required"`       // its missing keeps a rollout from being promoted
+	InGrace  bool      `json:"-"`              // may fire while the rollout warms up
+	Seen     bool      `json:"-"`              // was observed at least once under this rollout
+	LastSeen time.Time `json:"-"`              // the newest tick in which it was observed
+	Coverage float64   `json:"coverage"`       // share of the ticks after the grace in which it was observed, 0 to 1
 	Thin     bool      `json:"thin,omitempty"` // counts saw fewer than judge.min_requests
 }
 

@@ -41,3 +41,19 @@ type Feature struct {
 	Tenants  FeatureTenants `yaml:"tenants,omitempty"`
 	Interval model.Duration `yaml:"interval,omitempty"`
 }
+
+// A FeatureRequest is the HTTP request that tries a feature; its URL is a
+// text/template over {{.tenant}}.
+type FeatureRequest struct {
+	Method string      `yaml:"method,omitempty"`
+	URL    string      `yaml:"url" jsonschema:"required"`
+	Expect http.Expect `yaml:"expect,omitempty"`
+}
+
+// FeatureTenants says for whom a feature is tried: a list, or a query on a
+// PostgreSQL target that returns one tenant a row.
+type FeatureTenants struct {
+	List     []string `yaml:"list,omitempty"`
+	Postgres string   `yaml:"postgres,omitempty"`
+	Query    string   `yaml:"query,omitempty"`
+}

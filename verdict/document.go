@@ -1,0 +1,57 @@
+package verdict
+
+import (
+	"time"
+
+	"github.com/rollwatch/rollwatch/alerts"
+)
+
+// Schema is the version of the Document's shape.
+const Schema = "1"
+
+// A Document is the verdict as everybody reads it, flat at the top so that any
+// poller can. One Document is one judgement at AsOf; it must not be believed
+// after ValidUntil.
+type Document struct {
+	Schema        string             `json:"schema"`
+	Rollout       string             `json:"rollout"`
+	Service       string             `json:"service"`
+	Version       string             `json:"version"`
+	Strategy      alerts.Strategy    `json:"strategy"`
+	Verdict       Word               `json:"verdict"`
+	Final         bool               `json:"final"`
+	OK            bool               `json:"ok"`
+	Percent       int                `json:"percent"`  // 100 only when the verdict is promote
+	Progress      string             `json:"progress"` // one sentence
+	Phase         string             `json:"phase"`
+	Seq           int64              `json:"seq"` // counts transitions
+	AsOf          time.Time          `json:"asOf"`
+	ValidUntil    time.Time          `json:"validUntil"`
+	DryRun        bool               `json:"dryRun"`
+	Degraded      string             `json:"degraded,omitempty"` // why the judge cannot do all it should
+	Reasons       []alerts.Finding   `json:"reasons"`
+	Missing       []Missing          `json:"missing"`
+	MinDetectable map[string]float64 `json:"minDetectable,omitempty"` // by gate: the smallest ratio to the baseline that would be found
+	SupersededBy  string             `json:"supersededBy,omitempty"`
+	Override      *Override          `json:"override,omitempty"`
+	Action        *Action            `json:"action,omitempty"`
+}
+
+// Missing is a gate from which nothing can be concluded.
+type Missing struct {
+	Gate   string       `json:"gate"`
+	State  alerts.State `json:"state"`
+	Since  time.Time    `json:"since,omitzero"`
+	Blocks []Word       `json:"blocks,omitempty"`
+	Why    string       `json:"why,omitempty"`
+}
+
+// An Action is the advised way back, the least costly first.
+type Action struct {
+	Kind         string   `json:"kind"` // flag, image or revert
+	Flag         string   `json:"flag,omitempty"`
+	Image        string   `json:"image,omitempty"`
+	Commit       string   `json:"commit,omitempty"`
+	Alternatives []Action `json:"alternatives,omitempty"`
+	BlockedBy    []string `json:"blockedBy,omitempty"`
+}
