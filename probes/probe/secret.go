@@ -1,26 +1,49 @@
 package probe
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
 
 // masked is what a Secret shows of itself.
 const masked = "<secret>"
 
 // A Secret is text that cannot be printed by accident: every verb of fmt,
 // JSON and YAML show a mask. Only Reveal gives it out.
-type Secret struct{ text string }
+type Secret struct {
+	// A pointer, because fmt calls no methods on the unexported fields of a
+	// struct that holds a Secret: it then prints an address, not the text.
+	text *string
+}
 
 // NewSecret wraps text.
-func NewSecret(text string) Secret { return Secret{text} }
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{&text}
+}
 
 // Reveal returns the text itself, for the one place that sends it.
-func (s Secret) Reveal() string { return s.text }
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
 
 // Empty says whether there is no text.
-func (s Secret) Empty() bool { return s.text == "" }
+func (s Secret) Empty() bool { return s.text == nil }
+
+// IsZero is Empty under the name that encoders' omitempty and omitzero ask for.
+func (s Secret) IsZero() bool { return s.Empty() }
 
 // String masks the text; it is empty for an empty Secret.
 func (s Secret) String() string {
-	if s.text == "" {
+	if s.Empty() {
 		return ""
 	}
 	return masked
@@ -37,6 +60,33 @@ func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) 
 
 // UnmarshalText takes the text from a configuration.
 func (s *Secret) UnmarshalText(b []byte) error {
-	s.text = string(b)
+	*s = NewSecret(string(b))
 	return nil
+}
+
+// maxSecretFile bounds what is read of a secret's file: a wrong path must not
+// load a database dump.
+const maxSecretFile = 64 << 10
+
+// ReadSecretFile reads a secret from a file (the `*_file` keys), without the
+// line end that editors put behind it. A file that is empty or over 64 KiB is
+// an error: it is not the secret that was meant.
+func ReadSecretFile(path string) (Secret, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Secret{}, fmt.Errorf("read secret: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
+	if err != nil {
+		return Secret{}, fmt.Errorf("read secret: %w", err)
+	}
+	if len(b) > maxSecretFile {
+		return Secret{}, fmt.Errorf("read secret: %s is larger than %d bytes", path, maxSecretFile)
+	}
+	text := strings.TrimRight(string(b), "\r\n")
+	if text == "" {
+		return Secret{}, fmt.Errorf("read secret: %s is empty", path)
+	}
+	return NewSecret(text), nil
 }
