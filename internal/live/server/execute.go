@@ -23,36 +23,34 @@ func execute(ctx context.Context, user *syscall.Credential, input string, argv .
 	return nil
 }
 
-// Once makes path if it is not there. The function is given the path to make,
-// which is renamed when it is whole; of several processes one makes it and the
-// others wait.
-func Once(path string, create func(path string) error) error {
-	if _, err := os.Stat(path); err == nil {
+// Once runs create if path is not there. Of several processes one creates and
+// the others wait for it; create has to make path last, as its own proof.
+func Once(path string, create func() error) error {
+	if exists(path) {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("make %s: %w", path, err)
-	}
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	cache, err := CacheFolder()
 	if err != nil {
-		return fmt.Errorf("make %s: %w", path, err)
+		return err
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return fmt.Errorf("cache folder: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(cache, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("lock: %w", err)
 	}
 	defer lock.Close()
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("make %s: %w", path, err)
+		return fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	if _, err := os.Stat(path); err == nil {
+	if exists(path) {
 		return nil
 	}
-	unfinished := path + ".new"
-	if err := os.RemoveAll(unfinished); err != nil {
-		return fmt.Errorf("make %s: %w", path, err)
-	}
-	if err := create(unfinished); err != nil {
-		return err
-	}
-	if err := os.Rename(unfinished, path); err != nil {
-		return fmt.Errorf("make %s: %w", path, err)
-	}
-	return nil
+	return create()
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

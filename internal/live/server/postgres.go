@@ -180,7 +180,7 @@ func postgresTemplate(ctx context.Context, account *syscall.Credential) (string,
 	}
 	release := string(bytes.Fields(version)[2]) // initdb (PostgreSQL) 15.18 (Debian ...)
 	template := filepath.Join(cache, "postgres", fmt.Sprintf("%s-uid%d", release, uid))
-	err = Once(template, func(folder string) error { return makeTemplate(ctx, initdb, folder, account) })
+	err = Once(template, func() error { return makeTemplate(ctx, initdb, template, account) })
 	return template, err
 }
 
@@ -195,10 +195,25 @@ func makeTemplate(ctx context.Context, initdb, target string, account *syscall.C
 	}
 	defer os.RemoveAll(folder)
 	data := filepath.Join(folder, "data")
-	return errors.Join(
-		execute(ctx, account, "", initdb, "--pgdata="+data, "--username=postgres", "--auth=trust",
-			"--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"),
-		execute(ctx, account, "create database "+Database+"\n", postgres, "--single", "-D", data, "-c", "fsync=off", "postgres"),
-		execute(ctx, nil, "", "cp", "-a", data, target),
-	)
+	unfinished := target + ".new"
+	if err := errors.Join(os.MkdirAll(filepath.Dir(target), 0o755), os.RemoveAll(unfinished)); err != nil {
+		return fmt.Errorf("PostgreSQL template: %w", err)
+	}
+	for _, step := range []struct {
+		account *syscall.Credential
+		input   string
+		argv    []string
+	}{
+		{account, "", []string{initdb, "--pgdata=" + data, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"}},
+		{account, "create database " + Database + "\n", []string{postgres, "--single", "-D", data, "-c", "fsync=off", "postgres"}},
+		{nil, "", []string{"cp", "-a", data, unfinished}},
+	} {
+		if err := execute(ctx, step.account, step.input, step.argv...); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(unfinished, target); err != nil {
+		return fmt.Errorf("PostgreSQL template: %w", err)
+	}
+	return nil
 }

@@ -30,7 +30,7 @@ func StartRedis(ctx context.Context, args ...string) (*Redis, error) {
 	s, err := Run(ctx, Command{
 		Name: "Redis",
 		Argv: func(folder, port string) []string {
-			return append([]string{program, "--bind", Host, "--port", port, "--dir", folder, "--save", ""}, args...)
+			return append([]string{program, "--bind", Host, "--port", port, "--dir", folder, "--save", "", "--repl-diskless-sync-delay", "0"}, args...)
 		},
 		Ready: func(ctx context.Context, addr string) error { return answers(ctx, addr, password) },
 		Stop:  syscall.SIGTERM,
