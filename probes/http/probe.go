@@ -1,0 +1,252 @@
+package http
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+)
+
+// Bounds of one request. What an endpoint sends beyond them is not read.
+const (
+	maxBody      = 256 << 10
+	maxHeader    = 64 << 10
+	maxRedirects = 3
+)
+
+// stageTimeout bounds each stage of a request where the reading has no
+// deadline of its own; the deadline bounds them all together.
+const stageTimeout = 5 * time.Second
+
+var (
+	healthy = &probe.Metric{
+		Name: "rollwatch_http_healthy", Type: probe.Gauge,
+		Help:   "Whether the health endpoint said that the service is well (1) or not (0); absent while it does not answer.",
+		Source: "the status code and the body",
+	}
+	statusCode = &probe.Metric{
+		Name: "rollwatch_http_status_code", Type: probe.Gauge,
+		Help:   "The status code that the health endpoint answered.",
+		Source: "the status line",
+	}
+	duration = &probe.Metric{
+		Name: "rollwatch_http_duration_seconds", Type: probe.Gauge, Unit: "seconds",
+		Help:   "How long the health endpoint took, from the name's look-up to the end of the body.",
+		Source: "the request",
+	}
+	componentUp = &probe.Metric{
+		Name: "rollwatch_http_component_up", Type: probe.Gauge, Labels: []string{"component"},
+		Help:   "Whether a component that the health endpoint names is up (1) or down (0); one that only warns is up.",
+		Source: "info, error, details, checks or components of the body",
+	}
+	versionInfo = &probe.Metric{
+		Name: "rollwatch_http_version_info", Type: probe.Gauge, Labels: []string{"version"},
+		Help:   "Always 1; its label is the version that the health endpoint names.",
+		Source: "releaseId, or version, of the body",
+	}
+)
+
+// Metrics are all metrics of this probe.
+var Metrics = []*probe.Metric{healthy, statusCode, duration, componentUp, versionInfo}
+
+// A requester asks one health endpoint.
+type requester struct {
+	config    Config
+	client    *http.Client
+	transport *http.Transport
+}
+
+func newProbe(config Config) *requester {
+	transport := &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: stageTimeout}).DialContext,
+		TLSHandshakeTimeout:    stageTimeout,
+		ResponseHeaderTimeout:  stageTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+		// Each reading connects as a new client would: a kept connection would go
+		// on with a server that takes no new ones.
+		DisableKeepAlives: true,
+	}
+	return &requester{
+		config:    config,
+		transport: transport,
+		client:    &http.Client{Transport: transport, CheckRedirect: stayOnHost},
+	}
+}
+
+// stayOnHost follows a few redirects on the same host. What another host
+// answers would not be this service's health.
+func stayOnHost(next *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects || next.URL.Host != via[0].URL.Host {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// Read asks the endpoint once. An endpoint that answers that the service is
+// not well is a Reading with Ill; one that does not answer is an error.
+func (r *requester) Read(ctx context.Context) (probe.Reading, error) {
+	if timeout := time.Duration(r.config.Timeout); timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	at := newStage()
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, at.trace()), r.config.method(), r.config.URL, nil)
+	if err != nil {
+		return probe.Reading{}, fmt.Errorf("health request: %w", withoutURL(err))
+	}
+	req.Header.Set("Accept", "application/health+json, application/json;q=0.9, */*;q=0.5")
+	req.Header.Set("User-Agent", "rollwatch")
+
+	start := time.Now()
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return probe.Reading{}, at.explain(ctx, err)
+	}
+	defer resp.Body.Close()
+	at.name.Store("reading the body")
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err != nil {
+		return probe.Reading{}, at.explain(ctx, err)
+	}
+	return r.config.judge(resp, body, time.Since(start)), nil
+}
+
+// Close gives up what the client still holds.
+func (r *requester) Close() error {
+	r.transport.CloseIdleConnections()
+	return nil
+}
+
+// judge makes a Reading of an answer.
+func (c *Config) judge(resp *http.Response, body []byte, took time.Duration) probe.Reading {
+	h := health{}
+	if len(body) <= maxBody {
+		h = parse(body)
+	}
+	ill := c.ill(resp, body, h)
+	reading := probe.Reading{
+		Ill: ill,
+		Samples: []probe.Sample{
+			healthy.Sample(truth(ill == "")),
+			statusCode.Sample(float64(resp.StatusCode)),
+			duration.Sample(took.Seconds()),
+		},
+		Views:   []probe.View{{Name: "health", State: probe.ViewRead}},
+		Details: map[string]any{"statusCode": resp.StatusCode},
+	}
+	if h.status != "" {
+		reading.Details["status"] = h.status
+	}
+	if h.version != "" {
+		reading.Details["version"] = h.version
+		reading.Samples = append(reading.Samples, versionInfo.Sample(1, h.version))
+	}
+	if len(h.components) > 0 {
+		reading.Details["components"] = h.states()
+	}
+	if h.leftOut > 0 {
+		reading.Details["componentsLeftOut"] = h.leftOut
+	}
+	for _, component := range h.components {
+		reading.Samples = append(reading.Samples, componentUp.Sample(truth(component.state != down), component.name))
+	}
+	return reading
+}
+
+// ill says why the answer is not that of a healthy service; empty when it is.
+func (c *Config) ill(resp *http.Response, body []byte, h health) string {
+	wrongStatus := c.wrongStatus(resp)
+	switch {
+	case h.state == down:
+		return h.because(resp.StatusCode)
+	case wrongStatus != "":
+		return wrongStatus
+	case len(c.Expect.JSON) > 0 && len(body) > maxBody:
+		return fmt.Sprintf("the body is larger than %d bytes, so what is expected of it cannot be read", maxBody)
+	}
+	return c.Expect.mismatch(body)
+}
+
+// wrongStatus says what is wrong with the status code; empty when nothing is.
+func (c *Config) wrongStatus(resp *http.Response) string {
+	code := resp.StatusCode
+	location, err := resp.Location()
+	switch {
+	case c.Expect.Status != 0 && code == c.Expect.Status, c.Expect.Status == 0 && code/100 == 2:
+		return ""
+	case err == nil:
+		return fmt.Sprintf("status %d, a redirect to %s://%s that was not followed", code, location.Scheme, location.Host)
+	case c.Expect.Status != 0:
+		return fmt.Sprintf("status %d, not %d", code, c.Expect.Status)
+	}
+	return fmt.Sprintf("status %d", code)
+}
+
+// A stage knows how far a request has come, to say so when it comes no further.
+type stage struct{ name atomic.Value }
+
+func newStage() *stage {
+	s := &stage{}
+	s.name.Store("connecting")
+	return s
+}
+
+func (s *stage) trace() *httptrace.ClientTrace {
+	enter := func(name string) { s.name.Store(name) }
+	return &httptrace.ClientTrace{
+		DNSStart:          func(httptrace.DNSStartInfo) { enter("looking up the name") },
+		ConnectStart:      func(string, string) { enter("connecting") },
+		TLSHandshakeStart: func() { enter("the TLS handshake") },
+		GotConn:           func(httptrace.GotConnInfo) { enter("waiting for the answer") },
+	}
+}
+
+// explain names the stage at which a request failed, without the URL, which
+// the reader knows and which may hold a token.
+func (s *stage) explain(ctx context.Context, err error) error {
+	err = withoutURL(err)
+	var certificate *tls.CertificateVerificationError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &certificate):
+		return fmt.Errorf("the certificate is not trusted: %w", certificate.Err)
+	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("no answer in time, while %s: %w", s.name.Load(), err)
+	}
+	return fmt.Errorf("no answer, while %s: %w", s.name.Load(), err)
+}
+
+func withoutURL(err error) error {
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) {
+		return urlErr.Err
+	}
+	return err
+}
+
+// truth is a bool as metrics show it.
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// states are the components as the health document shows them.
+func (h health) states() map[string]any {
+	states := make(map[string]any, len(h.components))
+	for _, component := range h.components {
+		states[component.name] = string(component.state)
+	}
+	return states
+}

@@ -1,0 +1,61 @@
+package postgres
+
+import (
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+)
+
+var (
+	slotActive = &probe.Metric{
+		Name: "pg_replication_slots_active", Type: probe.Gauge, Labels: []string{"database", "slot_name"},
+		Help:   "Whether someone streams from the replication slot (1) or not (0).",
+		Source: "pg_replication_slots",
+	}
+	slotRetained = &probe.Metric{
+		Name: "pg_replication_slots_pg_wal_lsn_diff", Type: probe.Gauge, Unit: "bytes", Labels: []string{"database", "slot_name"},
+		Help:   "How many bytes of WAL the replication slot retains; absent when it retains none.",
+		Source: "pg_replication_slots",
+	}
+	slotStatus = &probe.Metric{
+		Name: "pg_replication_slots_wal_status", Type: probe.Gauge, Labels: []string{"slot_name", "slot_type", "wal_status"},
+		Help:   "Always 1; its label wal_status says whether the slot's WAL is still there (reserved, extended, unreserved, lost).",
+		Source: "pg_replication_slots",
+	}
+	slotSafe = &probe.Metric{
+		Name: "pg_replication_slots_safe_wal_size_bytes", Type: probe.Gauge, Unit: "bytes", Labels: []string{"slot_name", "slot_type"},
+		Help:   "How many bytes of WAL can be written before the slot may lose some; absent without max_slot_wal_keep_size.",
+		Source: "pg_replication_slots",
+	}
+	slotMetrics = []*probe.Metric{slotActive, slotRetained, slotStatus, slotSafe}
+)
+
+// PostgreSQL 13 brought the limit on what slots retain.
+func slotsSQL(version int) string {
+	limit := "s.wal_status, s.safe_wal_size::float8"
+	if version < 130000 {
+		limit = "NULL::text, NULL::float8"
+	}
+	return `SELECT coalesce(s.database::text, ''), s.slot_name::text, s.slot_type, s.active,
+	pg_wal_lsn_diff(` + currentLSN + `, s.restart_lsn)::float8, ` + limit + `
+	FROM pg_replication_slots s ORDER BY s.slot_name LIMIT 100`
+}
+
+func takeSlots(c *cycle, rows pgx.Rows) error {
+	for rows.Next() {
+		var database, name, kind string
+		var active bool
+		var retained, safe *float64
+		var status *string
+		if err := rows.Scan(&database, &name, &kind, &active, &retained, &status, &safe); err != nil {
+			return err
+		}
+		c.add(slotActive.Sample(truth(active), database, name))
+		c.addKnown(slotRetained, retained, database, name)
+		c.addKnown(slotSafe, safe, name, kind)
+		if status != nil {
+			c.add(slotStatus.Sample(1, name, kind, *status))
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,69 @@
+// Package probes lists the kinds of probes. It is the one place where a kind is
+// named: configuration, schedule, exposition, documentation and tests range
+// over Kinds. Adding a kind is a package and a line here.
+package probes
+
+import (
+	"time"
+
+	"github.com/rollwatch/rollwatch/probes/flags"
+	"github.com/rollwatch/rollwatch/probes/http"
+	"github.com/rollwatch/rollwatch/probes/pgbouncer"
+	"github.com/rollwatch/rollwatch/probes/postgres"
+	"github.com/rollwatch/rollwatch/probes/probe"
+)
+
+// A Kind is one kind of target that can be read.
+type Kind struct {
+	Name string // the label kind, and the first half of a target's key in the health document
+
+	// Section is the key of the configuration file whose entries are of this
+	// kind. A section that holds several kinds tells them apart by an entry's
+	// key `kind`, whose value is Selector. The kind http has no section: its
+	// targets are the services' health endpoints.
+	Section  string
+	Selector string
+
+	Timeout time.Duration   // deadline of one Read, unless the configuration sets one
+	Metrics []*probe.Metric // every metric its Readings may hold
+
+	// Up, if there is one, is the established name for "the last Read succeeded".
+	// A probe that cannot read has no Reading, so the collector sets Up for each
+	// target of the kind: 1 after a Read that succeeded and 0 after one that
+	// failed, with no labels but target. It is not in Metrics.
+	Up *probe.Metric
+
+	New func() probe.Config // an entry with its defaults, to decode into
+
+	// Planned kinds are decoded and validated, but Open answers
+	// probe.ErrNotReadYet.
+	Planned bool
+}
+
+// Partial is a probe.Config some of whose parts this version does not read.
+type Partial interface {
+	// NotReadYet names those parts that are configured, as "integrity: orphans".
+	NotReadYet() []string
+}
+
+// Kinds are all kinds of probes, in the order in which they are shown.
+var Kinds = []Kind{
+	{
+		Name: "postgres", Section: "postgres", Timeout: 3 * time.Second,
+		Metrics: postgres.Metrics, Up: postgres.Up,
+		New: func() probe.Config { return &postgres.Config{Required: new(true)} },
+	},
+	{
+		Name: "pgbouncer", Section: "pgbouncer", Timeout: 3 * time.Second, Planned: true,
+		New: func() probe.Config { return &pgbouncer.Config{Required: new(true)} },
+	},
+	{
+		Name: "flags", Section: "flags", Timeout: time.Second, Planned: true,
+		New: func() probe.Config { return &flags.Config{Required: new(false)} },
+	},
+	{
+		Name: "http", Timeout: 5 * time.Second,
+		Metrics: http.Metrics,
+		New:     func() probe.Config { return &http.Config{Method: "GET", Required: new(true)} },
+	},
+}
