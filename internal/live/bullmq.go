@@ -65,7 +65,7 @@ func nodeFolder() string {
 func installNode(folder string) error {
 	// npm writes this file when everything else is there.
 	return server.Once(filepath.Join(folder, "node_modules", ".package-lock.json"), func() error {
-		npm := exec.Command("npm", "ci", "--no-audit", "--no-fund")
+		npm := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 		npm.Dir = folder
 		if output, err := npm.CombinedOutput(); err != nil {
 			return fmt.Errorf("npm ci in %s: %w\n%s", folder, err, output)
