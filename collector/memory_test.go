@@ -51,7 +51,7 @@ func TestMemoryAnswersPromQLAndHonoursStaleMarkers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "1 @[15000]", points(now[0].Floats), "one moment needs no step")
 
-	for expr, want := range map[string]string{"sum(": "unexpected end of input", `"text"`: "must be Scalar"} {
+	for expr, want := range map[string]string{"sum(": "unclosed left parenthesis", `"text"`: "must be Scalar"} {
 		_, err := m.Query(t.Context(), expr, at(0), at(30), 15*time.Second)
 		require.ErrorContains(t, err, want)
 	}
