@@ -29,8 +29,9 @@ type Document struct {
 	ValidUntil    time.Time          `json:"validUntil"`
 	DryRun        bool               `json:"dryRun"`
 	Degraded      string             `json:"degraded,omitempty"` // why the judge cannot do all it should
-	Reasons       []alerts.Finding   `json:"reasons"`
+	Reasons       []alerts.Finding   `json:"reasons"`            // what fires or pends, what decided first
 	Missing       []Missing          `json:"missing"`
+	Findings      []alerts.Finding   `json:"gates,omitempty"`         // every finding, by gate; not in events
 	MinDetectable map[string]float64 `json:"minDetectable,omitempty"` // by gate: the smallest ratio to the baseline that would be found
 	SupersededBy  string             `json:"supersededBy,omitempty"`
 	Override      *Override          `json:"override,omitempty"`
@@ -53,5 +54,12 @@ type Action struct {
 	Image        string   `json:"image,omitempty"`
 	Commit       string   `json:"commit,omitempty"`
 	Alternatives []Action `json:"alternatives,omitempty"`
-	BlockedBy    []string `json:"blockedBy,omitempty"`
+	BlockedBy    []string `json:"blockedBy"`         // "schema": what was migrated no longer fits the previous version
+	Reverse      []string `json:"reverse,omitempty"` // scripts to run with it, in this order
+}
+
+// Stale says whether the Document must not be believed any more at now. A
+// final verdict is not judged again, so it does not age.
+func (d Document) Stale(now time.Time) bool {
+	return !d.Final && now.After(d.ValidUntil)
 }

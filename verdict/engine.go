@@ -4,16 +4,11 @@ import (
 	"context"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/collector"
 )
-
-// Config is the `judge:` section.
-type Config struct {
-	Grace       time.Duration // 60 s by default, 120 s at most
-	MinRequests float64       // 100 by default
-	DryRun      bool
-}
 
 // An Engine judges every rollout under watch once an interval, records each
 // transition before anyone sees it, and serves the newest Documents.
@@ -27,7 +22,29 @@ type Options struct {
 	Window   collector.Window
 	Ledger   *Ledger
 	Interval time.Duration
+
+	Endpoints []Endpoint  // who is owed which events
+	OnOwed    func()      // called when deliveries were recorded; nil: nobody waits
+	Log       *zap.Logger // nil: silent
 }
+
+// An Endpoint is somebody to whom events are owed.
+type Endpoint struct {
+	Name   string
+	Events []EventType // empty: all
+}
+
+// EventType is the type of an event.
+type EventType string
+
+// The types of events. One transition is one event.
+const (
+	VerdictFinal   EventType = "verdict.final"   // the transition to a final verdict
+	VerdictChanged EventType = "verdict.changed" // any other
+)
+
+// EventTypes lists every type of event.
+var EventTypes = []EventType{VerdictFinal, VerdictChanged}
 
 // Ledger is the durable record.
 type Ledger struct{}

@@ -62,9 +62,16 @@ type Registration struct {
 type Migration struct {
 	Tool    string `json:"tool"`
 	Name    string `json:"name"`
-	Kind    string `json:"kind"`              // additive, data or breaking
+	Kind    string `json:"kind"`              // Additive, Data or Breaking
 	Reverse string `json:"reverse,omitempty"` // the script that undoes it
 }
+
+// The kinds of migrations.
+const (
+	Additive = "additive" // the previous version runs on the new schema
+	Data     = "data"     // contents were changed
+	Breaking = "breaking" // the previous version does not run on the new schema
+)
 
 // A Rollout is one attempt to put a version in production, as the ledger keeps it.
 type Rollout struct {
@@ -73,6 +80,9 @@ type Rollout struct {
 	RegisteredAt time.Time       `json:"registered_at"`
 	Stages       []Stage         `json:"stages,omitempty"`
 	Override     *Override       `json:"override,omitempty"` // the newest one
+	Verdict      Word            `json:"verdict,omitempty"`  // the newest one; empty before the first judgement
+	Final        bool            `json:"final"`              // it is not judged any more
+	Seq          int64           `json:"seq"`                // transitions so far
 	Latched      Word            `json:"latched,omitempty"`  // promote or rollback, once reached
 	LatchedAt    time.Time       `json:"latched_at,omitzero"`
 	SupersededBy string          `json:"superseded_by,omitempty"`

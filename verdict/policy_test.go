@@ -1,0 +1,82 @@
+package verdict
+
+import (
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rollwatch/rollwatch/alerts"
+)
+
+func TestPhases(t *testing.T) {
+	p := defaultPolicy()
+	require.Equal(t, []string{"0-5m", "5-30m", "30m-2h"}, p.Phases(alerts.Rolling))
+	require.Equal(t, []string{"0-5m"}, p.Phases(alerts.BlueGreen))
+	require.Equal(t, []string{"0-15m"}, p.Phases(alerts.Canary))
+	for elapsed, phase := range map[time.Duration]string{
+		0: "0-5m", 5*time.Minute - 1: "0-5m", 5 * time.Minute: "5-30m", 30 * time.Minute: "30m-2h", 2 * time.Hour: PhaseAfter,
+	} {
+		require.Equal(t, phase, p.Phase(alerts.Rolling, elapsed), elapsed)
+	}
+	p.Rolling, p.RollingPhases = 2*time.Minute, []time.Duration{15 * time.Second, 90 * time.Second, time.Hour}
+	require.Equal(t, []string{"0-15s", "15s-1m30s", "1m30s-2m"}, p.Phases(alerts.Rolling))
+}
+
+func TestConfigShortensWatches(t *testing.T) {
+	cfg := DefaultConfig()
+	text := "grace: 5s\nwatch: {canary: 40s, rolling_phases: [10s]}\n"
+	require.NoError(t, yaml.UnmarshalWithOptions([]byte(text), &cfg, yaml.Strict()))
+	require.Empty(t, cfg.Validate())
+	p := cfg.Policy(time.Second)
+	require.Equal(t, 40*time.Second, p.Watch(alerts.Canary))
+	require.Equal(t, 5*time.Minute, p.Watch(alerts.BlueGreen))
+	require.Equal(t, 3*time.Second, p.Validity)
+	require.Equal(t, []string{"0-10s", "10s-2h"}, p.Phases(alerts.Rolling))
+}
+
+func TestConfigFaults(t *testing.T) {
+	require.Empty(t, DefaultConfig().Validate())
+	require.True(t, Config{}.isZero())
+	require.False(t, DefaultConfig().isZero())
+	minute := model.Duration(time.Minute)
+	for path, change := range map[string]func(*Config){
+		"$.grace":                func(c *Config) { c.Grace = 3 * minute },
+		"$.min_requests":         func(c *Config) { c.MinRequests = -1 },
+		"$.watch.canary":         func(c *Config) { c.Watch.Canary = minute },
+		"$.watch.after":          func(c *Config) { c.Watch.After = -1 },
+		"$.watch.rolling_phases": func(c *Config) { c.Watch.RollingPhases = []model.Duration{minute, minute} },
+		"$.retention":            func(c *Config) { c.Retention = 0 },
+	} {
+		cfg := DefaultConfig()
+		change(&cfg)
+		faults := cfg.Validate()
+		require.Len(t, faults, 1, path)
+		require.Equal(t, path, faults[0].Path)
+		require.NotEmpty(t, faults[0].Cure)
+	}
+}
+
+func TestAdvice(t *testing.T) {
+	r := Rollout{Registration: Registration{
+		FeatureFlags: []string{"checkout-v2", "other"}, PreviousImage: "api:2.3.9", Commit: "abc",
+		Migrations: []Migration{
+			{Name: "1", Kind: Additive, Reverse: "never"}, {Name: "2", Kind: Data, Reverse: "undo-2.sql"}, {Name: "3", Kind: Data, Reverse: "undo-3.sql"},
+		},
+	}}
+	scripts := []string{"undo-3.sql", "undo-2.sql"}
+	require.Equal(t, &Action{
+		Kind: "flag", Flag: "checkout-v2", BlockedBy: []string{},
+		Alternatives: []Action{
+			{Kind: "image", Image: "api:2.3.9", BlockedBy: []string{}, Reverse: scripts},
+			{Kind: "revert", Commit: "abc", BlockedBy: []string{}, Reverse: scripts},
+		},
+	}, advise(r))
+
+	r.FeatureFlags = nil
+	r.Migrations = append(r.Migrations, Migration{Name: "4", Kind: Breaking})
+	require.Equal(t, []string{"schema"}, advise(r).BlockedBy)
+	require.Nil(t, advise(Rollout{}))
+}
