@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -35,7 +34,7 @@ func Node(tb testing.TB, major int) *BullMQ {
 	if err != nil {
 		tb.Fatal("live: Node is not installed, and BullMQ needs it: install nodejs and npm, version 20 or later")
 	}
-	folder := nodeFolder()
+	folder := filepath.Join(sourceFolder(), "node")
 	need(tb, installNode(folder))
 	b := &BullMQ{process: exec.Command(node, "driver.mjs", strconv.Itoa(major))}
 	b.process.Dir = folder
@@ -53,12 +52,6 @@ func Node(tb testing.TB, major int) *BullMQ {
 		}
 	})
 	return b
-}
-
-// nodeFolder is where the driver and its package.json are: beside this file.
-func nodeFolder() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "node")
 }
 
 // installNode fetches what package-lock.json names, if it is not there.

@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -65,6 +67,12 @@ func Hang(tb testing.TB) string {
 		}
 	})
 	return listener.Addr().String()
+}
+
+// sourceFolder is where this file is: the Node driver lies beside it.
+func sourceFolder() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(file)
 }
 
 // need ends the test when a server did not start, and says how to get one that
