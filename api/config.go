@@ -1,0 +1,31 @@
+package api
+
+import "github.com/rollwatch/rollwatch/probes/probe"
+
+// Config is the `api:` section.
+type Config struct {
+	TokensFile string `yaml:"tokens_file,omitempty"`                             // name:sha256hex, one a line; without it writes are taken from loopback only
+	Reads      Reads  `yaml:"reads,omitempty" jsonschema:"enum=open,enum=token"` // open by default
+}
+
+// Reads says who may read rollouts, verdicts and deliveries. /metrics, the
+// health paths, the landing page and the contract are open to everybody.
+type Reads string
+
+// Who may read.
+const (
+	ReadsOpen  Reads = "open"
+	ReadsToken Reads = "token"
+)
+
+// Validate names what contradicts itself.
+func (c Config) Validate() []probe.Fault {
+	if c.Reads == ReadsToken && c.TokensFile == "" {
+		return []probe.Fault{{
+			Path:    "$.reads",
+			Problem: "reads need a token, and there is no file of tokens",
+			Cure:    "set tokens_file, or leave reads open",
+		}}
+	}
+	return nil
+}
