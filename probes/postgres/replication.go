@@ -50,6 +50,8 @@ const currentLSN = `CASE WHEN pg_is_in_recovery()
 	THEN coalesce(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0')
 	ELSE pg_current_wal_lsn() END`
 
+// The slots come from the function below their view: the view also needs
+// pg_database, and would make this one wait for whoever locks it.
 func replicationSQL(int) string {
 	return `WITH here AS (SELECT ` + currentLSN + ` AS lsn)
 	SELECT r.pid, coalesce(r.application_name, ''), coalesce(host(r.client_addr), ''), coalesce(s.slot_name::text, ''),
@@ -57,7 +59,7 @@ func replicationSQL(int) string {
 	pg_wal_lsn_diff(here.lsn, r.sent_lsn)::float8, pg_wal_lsn_diff(here.lsn, r.write_lsn)::float8,
 	pg_wal_lsn_diff(here.lsn, r.flush_lsn)::float8, pg_wal_lsn_diff(here.lsn, r.replay_lsn)::float8,
 	extract(epoch FROM r.write_lag)::float8, extract(epoch FROM r.flush_lag)::float8, extract(epoch FROM r.replay_lag)::float8
-	FROM pg_stat_replication r CROSS JOIN here LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid
+	FROM pg_stat_replication r CROSS JOIN here LEFT JOIN pg_get_replication_slots() s ON s.active_pid = r.pid
 	ORDER BY r.pid LIMIT 100`
 }
 
