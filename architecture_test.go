@@ -1,9 +1,11 @@
 package rollwatch_test
 
 import (
-	"encoding/json"
-	"os/exec"
+	"errors"
+	"go/build"
+	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -43,11 +45,6 @@ var probesDoNot = []string{
 	"github.com/prometheus/client_golang", "github.com/prometheus/prometheus", "go.opentelemetry.io", "go.uber.org/zap", "log",
 }
 
-type goPackage struct {
-	ImportPath                         string
-	Imports, TestImports, XTestImports []string
-}
-
 func TestImportsPointUpstreamOnly(t *testing.T) {
 	for _, p := range packages(t) {
 		from := folder(t, p.ImportPath)
@@ -66,17 +63,25 @@ func TestImportsPointUpstreamOnly(t *testing.T) {
 	}
 }
 
-func packages(t *testing.T) (all []goPackage) {
+// packages reads the import lines of every package itself, so that the test's
+// cached result is not used after one of them has changed.
+func packages(t *testing.T) (all []*build.Package) {
 	t.Helper()
-	output, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
-	require.NoError(t, err)
-	for decoder := json.NewDecoder(strings.NewReader(string(output))); decoder.More(); {
-		var p goPackage
-		require.NoError(t, decoder.Decode(&p))
-		if p.ImportPath+"/" != module {
-			all = append(all, p)
+	require.NoError(t, filepath.WalkDir(".", func(dir string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() || dir == "." {
+			return err
 		}
-	}
+		if name := entry.Name(); name == "node_modules" || name == "testdata" || name == "tools" || strings.HasPrefix(name, ".") {
+			return fs.SkipDir
+		}
+		p, err := build.ImportDir(dir, 0)
+		if _, empty := errors.AsType[*build.NoGoError](err); empty {
+			return nil
+		}
+		p.ImportPath = module + filepath.ToSlash(dir)
+		all = append(all, p)
+		return err
+	}))
 	require.NotEmpty(t, all)
 	return all
 }
