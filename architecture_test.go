@@ -22,7 +22,6 @@ var mayImport = map[string][]string{
 	"probes/probe":         {},
 	"probes":               {"probes/probe"},
 	"collector":            {"probes/probe", "probes"},
-	"collector/windowtest": {"collector"},
 	"alerts":               {"probes/probe", "probes", "collector"},
 	"verdict":              {"probes/probe", "probes", "collector", "alerts"},
 	"verdict/webhook":      {"probes/probe", "verdict"},
@@ -36,8 +35,11 @@ var mayImport = map[string][]string{
 	},
 }
 
-// onlyTestsImport are the folders that no program may be linked with.
-var onlyTestsImport = []string{"internal/live", "internal/live/server", "collector/windowtest"}
+// isForTests says whether no program may be linked with a folder: the live
+// servers, and helpers for tests, named like net/http/httptest.
+func isForTests(folder string) bool {
+	return folder == "internal/live" || strings.HasSuffix(folder, "test")
+}
 
 // probesDoNot lists what a probe stays free of, so that one reading can be
 // written to Prometheus, to OpenTelemetry and to the window alike.
@@ -48,17 +50,29 @@ var probesDoNot = []string{
 func TestImportsPointUpstreamOnly(t *testing.T) {
 	for _, p := range packages(t) {
 		from := folder(t, p.ImportPath)
-		for _, to := range ours(t, p.Imports) {
-			require.Contains(t, append(mayImport[from], from), to, "%s must not import it", p.ImportPath)
+		allowed := append([]string{from}, mayImport[from]...)
+		program, tests := p.Imports, slices.Concat(p.TestImports, p.XTestImports)
+		if isForTests(strings.TrimPrefix(p.ImportPath, module)) {
+			program, tests = nil, slices.Concat(program, tests)
 		}
-		for _, to := range ours(t, slices.Concat(p.TestImports, p.XTestImports)) {
-			require.Contains(t, slices.Concat(mayImport[from], onlyTestsImport, []string{from}), to, "the tests of %s must not import it", p.ImportPath)
+		for _, to := range ours(program) {
+			require.Contains(t, allowed, folder(t, to), "%s must not import %s", p.ImportPath, to)
+			require.False(t, isForTests(to), "%s must not import %s outside its tests", p.ImportPath, to)
 		}
-		if path.Dir(from) == "probes" || from == "probes" {
-			for _, to := range p.Imports {
-				foreign := slices.ContainsFunc(probesDoNot, func(not string) bool { return to == not || strings.HasPrefix(to, not+"/") })
-				require.False(t, foreign, "%s must not import %s", p.ImportPath, to)
-			}
+		for _, to := range ours(tests) {
+			require.Contains(t, append(allowed, "internal/live", "internal/live/server"), folder(t, to), "the tests of %s must not import %s", p.ImportPath, to)
+		}
+	}
+}
+
+func TestProbesKnowNoMetricsLibraryAndNoLog(t *testing.T) {
+	for _, p := range packages(t) {
+		if !strings.HasPrefix(p.ImportPath, module+"probes") {
+			continue
+		}
+		for _, to := range p.Imports {
+			foreign := slices.ContainsFunc(probesDoNot, func(not string) bool { return to == not || strings.HasPrefix(to, not+"/") })
+			require.False(t, foreign, "%s must not import %s", p.ImportPath, to)
 		}
 	}
 }
@@ -87,23 +101,23 @@ func packages(t *testing.T) (all []*build.Package) {
 }
 
 // folder is the folder of the architecture that a package of ours belongs to.
-func folder(t *testing.T, importPath string) string {
+func folder(t *testing.T, name string) string {
 	t.Helper()
-	for name := strings.TrimPrefix(importPath, module); name != "."; name = path.Dir(name) {
-		if _, ok := mayImport[name]; ok {
-			return name
+	for up := strings.TrimPrefix(name, module); up != "."; up = path.Dir(up) {
+		if _, ok := mayImport[up]; ok {
+			return up
 		}
 	}
-	require.Failf(t, "no place for it", "%s has no place in the architecture", importPath)
+	require.Failf(t, "no place for it", "%s has no place in the architecture", name)
 	return ""
 }
 
-func ours(t *testing.T, imports []string) (folders []string) {
-	t.Helper()
+// ours are the imports within this module, without its path.
+func ours(imports []string) (names []string) {
 	for _, imported := range imports {
-		if strings.HasPrefix(imported, module) {
-			folders = append(folders, folder(t, imported))
+		if name, ok := strings.CutPrefix(imported, module); ok {
+			names = append(names, name)
 		}
 	}
-	return folders
+	return names
 }
