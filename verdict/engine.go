@@ -46,9 +46,6 @@ const (
 // EventTypes lists every type of event.
 var EventTypes = []EventType{VerdictFinal, VerdictChanged}
 
-// Ledger is the durable record.
-type Ledger struct{}
-
 // A Page asks for a part of a list, newest first. Cursor is the Next of the
 // page before; empty for the first.
 type Page struct {
@@ -114,12 +111,13 @@ func (e *Engine) ReplayDelivery(ctx context.Context, id string) (Delivery, error
 type Delivery struct {
 	ID          string        `json:"id"`       // of this delivery
 	Event       string        `json:"event"`    // webhook-id: one per transition, the same at every attempt
-	Type        string        `json:"type"`     // verdict.final or verdict.changed
+	Type        EventType     `json:"type"`     //
 	Endpoint    string        `json:"endpoint"` // the webhook's name
 	Rollout     string        `json:"rollout"`
 	State       DeliveryState `json:"state"`
 	Attempts    int           `json:"attempts"`
 	CreatedAt   time.Time     `json:"created_at"`
+	OwedSince   time.Time     `json:"-"` // when trying began; a replay begins anew
 	NextAttempt time.Time     `json:"next_attempt,omitzero"`
 	DeliveredAt time.Time     `json:"delivered_at,omitzero"`
 	LastError   string        `json:"last_error,omitempty"`
