@@ -129,9 +129,11 @@ func (r *requester) Close() error {
 
 // judge makes a Reading of an answer.
 func (c *Config) judge(resp *http.Response, body []byte, took time.Duration) probe.Reading {
-	h := health{}
-	if len(body) <= maxBody {
-		h = parse(body)
+	h, view := health{}, probe.View{Name: "body", State: probe.ViewRead}
+	if len(body) > maxBody {
+		view.State, view.Err = probe.ViewFailed, fmt.Errorf("larger than %d bytes", maxBody)
+	} else if h = parse(body); h.state == unknown {
+		view.State = probe.ViewAbsent
 	}
 	ill := c.ill(resp, body, h)
 	reading := probe.Reading{
@@ -141,7 +143,7 @@ func (c *Config) judge(resp *http.Response, body []byte, took time.Duration) pro
 			statusCode.Sample(float64(resp.StatusCode)),
 			duration.Sample(took.Seconds()),
 		},
-		Views:   []probe.View{{Name: "health", State: probe.ViewRead}},
+		Views:   []probe.View{view},
 		Details: map[string]any{"statusCode": resp.StatusCode},
 	}
 	if h.status != "" {
@@ -206,7 +208,7 @@ func (s *stage) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		DNSStart:          func(httptrace.DNSStartInfo) { enter("looking up the name") },
 		ConnectStart:      func(string, string) { enter("connecting") },
-		TLSHandshakeStart: func() { enter("the TLS handshake") },
+		TLSHandshakeStart: func() { enter("agreeing on TLS") },
 		GotConn:           func(httptrace.GotConnInfo) { enter("waiting for the answer") },
 	}
 }
