@@ -1,0 +1,116 @@
+package bullmq
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+	"github.com/rollwatch/rollwatch/probes/redis"
+)
+
+// discoverInterval is how often the keys are scanned: a queue that is new and
+// has a worker is known at once by its worker, so this is for those without.
+const discoverInterval = 5 * time.Minute
+
+// scanCount is how many keys one step of a scan looks at: 300,000 keys cost 0.2
+// s of the server in 301 steps, against 2.6 s in 29,231 steps by default.
+const scanCount = 1000
+
+// DiscoverInterval is how often Discover should run.
+func (r *reader) DiscoverInterval() time.Duration { return discoverInterval }
+
+// Discover looks for the queues of the prefix: the key meta is there from the
+// making of a queue to its end. A scan that is denied is a View of the next
+// Reading and no error; queues that have workers are known without it.
+func (r *reader) Discover(ctx context.Context) error {
+	if r.known.fixed {
+		return nil
+	}
+	views := redis.NewViews(viewScan)
+	found, err := r.scan(ctx)
+	if views.Note(viewScan, err); err != nil {
+		r.known.failed(views[0])
+		if views[0].State == probe.ViewFailed {
+			return fmt.Errorf("discover queues: %w", err)
+		}
+		return nil
+	}
+	r.known.scanned(found, views[0])
+	return nil
+}
+
+func (r *reader) scan(ctx context.Context) (map[string]bool, error) {
+	found := map[string]bool{}
+	pattern := escapeGlob(r.prefix) + ":*:meta"
+	for cursor := uint64(0); ; {
+		start := time.Now()
+		keys, next, err := r.client.ScanType(ctx, cursor, pattern, scanCount, "hash").Result()
+		if err != nil {
+			return nil, err
+		}
+		names, err := r.validate(ctx, keys)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			found[name] = true
+		}
+		if cursor = next; cursor == 0 {
+			return found, nil
+		}
+		// As long as a step took, the server is left to others.
+		select {
+		case <-time.After(time.Since(start)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// validate answers the names of those keys that are the meta of a queue.
+func (r *reader) validate(ctx context.Context, keys []string) ([]string, error) {
+	type candidate struct {
+		name, key string
+		meta      *goredis.SliceCmd
+	}
+	var candidates []*candidate
+	for _, key := range keys {
+		name := strings.TrimSuffix(strings.TrimPrefix(key, r.prefix+":"), ":meta")
+		// A colon is that of another prefix, which begins as ours does.
+		if validName(name) {
+			candidates = append(candidates, &candidate{name: name, key: key})
+		}
+	}
+	err := redis.Pipelined(ctx, r.client, 1, candidates, func(pipe goredis.Pipeliner, c *candidate) {
+		c.meta = pipe.HMGet(ctx, c.key, metaFields...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, c := range candidates {
+		// Where the contents are denied, the name must do.
+		if c.meta.Err() != nil || isMeta(c.meta.Val()) {
+			names = append(names, c.name)
+		}
+	}
+	return names, nil
+}
+
+// metaFields of a queue's meta: whether it is paused, and two of which one is
+// there in the meta of every queue that BullMQ made.
+var metaFields = []string{"paused", "opts.maxLenEvents", "version"}
+
+// isMeta says whether the values of metaFields are those of a queue.
+func isMeta(values []any) bool {
+	return len(values) == len(metaFields) && (values[1] != nil || values[2] != nil)
+}
+
+// escapeGlob makes text stand for itself in a pattern of SCAN.
+func escapeGlob(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
+}

@@ -1,0 +1,196 @@
+package bullmq
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+	"github.com/rollwatch/rollwatch/probes/redis"
+)
+
+// The parts of a reading.
+const (
+	viewScan      = "SCAN"          // discovery
+	viewClients   = "CLIENT LIST"   // workers
+	viewInfo      = "INFO"          // eviction policy
+	viewCounts    = "counts"        // LLEN, ZCARD
+	viewMeta      = "meta"          // HMGET meta
+	viewMetrics   = "metrics"       // HGET metrics:*
+	viewOldest    = "oldest"        // LINDEX wait, HMGET <job>
+	viewOverdue   = "overdue"       // ZCOUNT delayed
+	viewAbandoned = "stalled-check" // MGET stalled-check
+)
+
+// Commands are what the probe asks, as an ACL names it, on the keys
+// <prefix>:*. A refusal costs the part it is for and no other.
+var Commands = []string{
+	"scan", "client|list", "info", "llen", "zcard", "hmget", "hget", "lindex", "zcount", "mget",
+}
+
+// reader is the probe of the queues of one prefix.
+type reader struct {
+	client    goredis.UniversalClient // shared with the server's other probes
+	prefix    string
+	maxFailed int
+	tracks    map[string]*regexp.Regexp
+	known     *known
+}
+
+// Close does nothing: the connection is not the probe's own.
+func (r *reader) Close() error { return nil }
+
+// Read reads every queue that is known, in at most three rounds of pipelines
+// and 14 commands a queue.
+func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
+	views := redis.NewViews(viewScan, viewClients, viewInfo, viewCounts, viewMeta,
+		viewMetrics, viewOldest, viewOverdue, viewAbandoned)
+	server, err := r.readServer(ctx, views)
+	if err != nil {
+		return probe.Reading{}, fmt.Errorf("clients: %w", err)
+	}
+	r.known.learn(server.crews)
+	queues, surplus, scan := r.known.snapshot()
+	views[0] = scan
+
+	now := time.Now()
+	visits, err := r.visit(ctx, queues, views, now)
+	if err != nil {
+		return probe.Reading{}, fmt.Errorf("queues: %w", err)
+	}
+	for _, v := range visits {
+		v.crew = server.crews[v.name]
+	}
+	left, err := r.abandoned(ctx, visits, server, views)
+	if err != nil {
+		return probe.Reading{}, fmt.Errorf("stalled-check: %w", err)
+	}
+	return r.reading(visits, left, server, surplus, views), nil
+}
+
+// A server is what is read once for all queues.
+type server struct {
+	crews   map[string]crew
+	staffed bool // crews is known
+	info    redis.Info
+}
+
+func (r *reader) readServer(ctx context.Context, views redis.Views) (server, error) {
+	var clients *goredis.Cmd
+	var info *goredis.StringCmd
+	err := redis.Pipelined(ctx, r.client, 2, []struct{}{{}}, func(pipe goredis.Pipeliner, _ struct{}) {
+		clients = pipe.Do(ctx, "client", "list", "type", "normal")
+		info = pipe.Info(ctx, "memory")
+	})
+	if err != nil {
+		return server{}, err
+	}
+	var s server
+	list, err := clients.Text()
+	if s.staffed = views.Note(viewClients, err); s.staffed {
+		s.crews = crews(list, r.prefix, r.tracks)
+	}
+	if views.Note(viewInfo, info.Err()) {
+		s.info = redis.ParseInfo(info.Val())
+	}
+	return s, nil
+}
+
+// visit reads the queues; those that are no longer there are left out.
+func (r *reader) visit(ctx context.Context, queues []*queue, views redis.Views, now time.Time) ([]*visit, error) {
+	visits := make([]*visit, len(queues))
+	for i, q := range queues {
+		visits[i] = &visit{queue: q}
+	}
+	err := redis.Pipelined(ctx, r.client, firstRound, visits, func(pipe goredis.Pipeliner, v *visit) {
+		v.askFirst(ctx, pipe)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range visits {
+		v.takeFirst(views)
+	}
+	visits = slices.DeleteFunc(visits, func(v *visit) bool { return v.gone })
+
+	err = redis.Pipelined(ctx, r.client, secondRound, visits, func(pipe goredis.Pipeliner, v *visit) {
+		v.askSecond(ctx, pipe, now)
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = redis.Pipelined(ctx, r.client, 1, visits, func(pipe goredis.Pipeliner, v *visit) {
+		if id := v.takeSecond(views); id != "" {
+			v.job = pipe.HMGet(ctx, v.base+id, jobFields...)
+		}
+	})
+	for _, v := range visits {
+		v.takeThird(views, now)
+	}
+	return visits, err
+}
+
+// mgetKeys is how many keys one MGET asks for.
+const mgetKeys = 100
+
+// abandoned finds the active jobs on which nobody works: no worker is
+// connected, and the key that workers renew is gone. Once may be the moment
+// between two renewals; twice in a row is no moment. The answer holds a number
+// for each queue of which it is known.
+func (r *reader) abandoned(ctx context.Context, visits []*visit, s server, views redis.Views) (map[*visit]int64, error) {
+	left := make(map[*visit]int64, len(visits))
+	var suspects []*visit
+	for _, v := range visits {
+		switch {
+		case v.lengths[active].Err() != nil:
+		case v.count[active] > 0 && v.crew.workers == 0:
+			suspects = append(suspects, v)
+		default:
+			v.unserved = 0
+			left[v] = 0
+		}
+	}
+	type question struct {
+		about []*visit
+		renew *goredis.SliceCmd
+	}
+	var questions []*question
+	for about := range slices.Chunk(suspects, mgetKeys) {
+		questions = append(questions, &question{about: about})
+	}
+	err := redis.Pipelined(ctx, r.client, 1, questions, func(pipe goredis.Pipeliner, q *question) {
+		keys := make([]string, len(q.about))
+		for i, v := range q.about {
+			keys[i] = v.check
+		}
+		q.renew = pipe.MGet(ctx, keys...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range questions {
+		if !views.Note(viewAbandoned, q.renew.Err()) {
+			continue
+		}
+		for i, v := range q.about {
+			left[v] = v.judge(q.renew.Val()[i] != nil)
+		}
+	}
+	return left, nil
+}
+
+// judge answers how many of a suspect's active jobs are abandoned.
+func (v *visit) judge(renewed bool) int64 {
+	if renewed {
+		v.unserved = 0
+		return 0
+	}
+	if v.unserved++; v.unserved < 2 {
+		return 0
+	}
+	return v.count[active]
+}

@@ -1,0 +1,205 @@
+package bullmq
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+	"github.com/rollwatch/rollwatch/probes/redis"
+)
+
+// states are the states of jobs under BullMQ's names, and the key of each.
+var states = [...]struct {
+	name, key string
+	list      bool // or a sorted set
+}{
+	{"waiting", "wait", true},
+	{"paused", "paused", true},
+	{"active", "active", true},
+	{"prioritized", "prioritized", false},
+	{"delayed", "delayed", false},
+	{"waiting-children", "waiting-children", false},
+	{"completed", "completed", false},
+	{"failed", "failed", false},
+}
+
+// Indexes into states.
+const (
+	waiting = 0
+	paused  = 1
+	active  = 2
+	delayed = 4
+	failed  = 7
+)
+
+// The commands that one reading asks for a queue at most: in the first round
+// its states, meta and two counters, then what the counts call for.
+const (
+	firstRound  = len(states) + 3
+	secondRound = 2
+)
+
+// overdueGrace is how late a delayed job may be: workers move it into line in
+// an instant, by their clock.
+const overdueGrace = 5 * time.Second
+
+// A visit is one reading of one queue: the commands as they were asked, and the
+// numbers as they were answered.
+type visit struct {
+	*queue
+	lengths [len(states)]*goredis.IntCmd
+	meta    *goredis.SliceCmd
+	totals  [2]*goredis.StringCmd
+	next    *goredis.StringCmd // id of the next job in line
+	overdue *goredis.IntCmd
+	job     *goredis.SliceCmd
+
+	count   [len(states)]int64
+	counted bool // all states were answered
+	gone    bool // nothing of the queue is there
+	waited  time.Duration
+	dated   bool // waited is known
+	crew    crew
+}
+
+// askFirst asks what is always asked.
+func (v *visit) askFirst(ctx context.Context, pipe goredis.Pipeliner) {
+	for i, state := range states {
+		if state.list {
+			v.lengths[i] = pipe.LLen(ctx, v.keys[i])
+		} else {
+			v.lengths[i] = pipe.ZCard(ctx, v.keys[i])
+		}
+	}
+	v.meta = pipe.HMGet(ctx, v.queue.meta, metaFields...)
+	for i, key := range v.queue.counts {
+		v.totals[i] = pipe.HGet(ctx, key, "count")
+	}
+}
+
+// takeFirst takes the answers to askFirst.
+func (v *visit) takeFirst(views redis.Views) {
+	v.counted = true
+	var all int64
+	for i, cmd := range v.lengths {
+		if !views.Note(viewCounts, cmd.Err()) {
+			v.counted = false
+		}
+		v.count[i] = cmd.Val()
+		all += cmd.Val()
+	}
+	known := views.Note(viewMeta, v.meta.Err())
+	v.gone = known && v.counted && all == 0 && !isMeta(v.meta.Val())
+}
+
+// askSecond asks for what there is according to the counts.
+func (v *visit) askSecond(ctx context.Context, pipe goredis.Pipeliner, now time.Time) {
+	// BullMQ 5 keeps the line of a paused queue elsewhere. The tail is next.
+	switch {
+	case v.count[waiting] > 0:
+		v.next = pipe.LIndex(ctx, v.keys[waiting], -1)
+	case v.count[paused] > 0:
+		v.next = pipe.LIndex(ctx, v.keys[paused], -1)
+	}
+	if v.count[delayed] > 0 {
+		// The score is the time in milliseconds, and 12 bits more for the order.
+		due := now.Add(-overdueGrace).UnixMilli() * 4096
+		v.overdue = pipe.ZCount(ctx, v.keys[delayed], "-inf", strconv.FormatInt(due, 10))
+	}
+}
+
+// takeSecond takes the id of the next job. Versions before 5 put a marker at
+// the end of the line, which is no job: BullMQ does not count it either.
+func (v *visit) takeSecond(views redis.Views) (id string) {
+	if v.next == nil || !views.Note(viewOldest, v.next.Err()) {
+		return ""
+	}
+	if strings.HasPrefix(v.next.Val(), "0:") {
+		line := waiting
+		if v.count[waiting] == 0 {
+			line = paused
+		}
+		v.count[line]--
+		return ""
+	}
+	return v.next.Val()
+}
+
+// takeThird takes the next job, and how long it has been due. That is unknown
+// when it has been taken meanwhile, or cannot be read.
+func (v *visit) takeThird(views redis.Views, now time.Time) {
+	if v.count[waiting]+v.count[paused] == 0 {
+		v.dated = v.counted
+		return
+	}
+	if v.job == nil || !views.Note(viewOldest, v.job.Err()) {
+		return
+	}
+	since, ok := dueSince(v.job.Val())
+	v.waited, v.dated = max(0, now.Sub(since)), ok
+}
+
+// jobFields of a job that dueSince understands.
+var jobFields = []string{"timestamp", "delay", "opts"}
+
+// dueSince is the moment from which a job in line could have been taken. When a
+// delayed job comes into line BullMQ sets its delay to 0, but not in its opts.
+func dueSince(fields []any) (since time.Time, ok bool) {
+	text := func(i int) string { s, _ := fields[i].(string); return s }
+	if len(fields) != len(jobFields) {
+		return time.Time{}, false
+	}
+	added, err := strconv.ParseInt(text(0), 10, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	delay, _ := strconv.ParseFloat(text(1), 64)
+	var opts struct {
+		Delay float64 `json:"delay"`
+	}
+	if json.Unmarshal([]byte(text(2)), &opts) == nil {
+		delay = max(delay, opts.Delay)
+	}
+	return time.UnixMilli(added + int64(delay)), true
+}
+
+// samples are what the visit found.
+func (v *visit) samples(to []probe.Sample, views redis.Views) []probe.Sample {
+	for i, cmd := range v.lengths {
+		if cmd.Err() == nil {
+			to = append(to, jobCount.Sample(float64(v.count[i]), v.labels[i]...))
+		}
+	}
+	if v.meta.Err() == nil {
+		to = append(to, queuePaused.Sample(number(v.meta.Val()[0] != nil), v.label...))
+	}
+	for i, m := range []*probe.Metric{jobCompleted, jobFailed} {
+		if !views.Note(viewMetrics, v.totals[i].Err()) {
+			continue
+		}
+		if n, err := v.totals[i].Int64(); err == nil {
+			to = append(to, m.Sample(float64(n), v.label...))
+		}
+	}
+	if v.dated {
+		to = append(to, oldestWaiting.Sample(v.waited.Seconds(), v.label...))
+	}
+	if v.overdue == nil && v.lengths[delayed].Err() == nil {
+		to = append(to, overdue.Sample(0, v.label...))
+	} else if v.overdue != nil && views.Note(viewOverdue, v.overdue.Err()) {
+		to = append(to, overdue.Sample(float64(v.overdue.Val()), v.label...))
+	}
+	return to
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
