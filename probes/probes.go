@@ -11,6 +11,7 @@ import (
 	"github.com/rollwatch/rollwatch/probes/pgbouncer"
 	"github.com/rollwatch/rollwatch/probes/postgres"
 	"github.com/rollwatch/rollwatch/probes/probe"
+	"github.com/rollwatch/rollwatch/probes/redis"
 )
 
 // A Kind is one kind of target that can be read.
@@ -56,6 +57,11 @@ var Kinds = []Kind{
 	{
 		Name: "pgbouncer", Section: "pgbouncer", Timeout: 3 * time.Second, Planned: true,
 		New: func() probe.Config { return &pgbouncer.Config{Required: new(true)} },
+	},
+	{
+		Name: "redis", Section: "redis", Timeout: time.Second,
+		Metrics: redis.Metrics, Up: redis.Up,
+		New: func() probe.Config { return &redis.Config{Required: new(true)} },
 	},
 	{
 		Name: "flags", Section: "flags", Timeout: time.Second, Planned: true,

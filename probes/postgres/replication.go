@@ -18,6 +18,7 @@ var (
 		Labels: []string{"application_name", "client_addr", "pid", "slot_name", "state"},
 		Help:   "How many bytes of WAL the standby has not replayed yet, as the server it streams from sees it.",
 		Source: "pg_stat_replication",
+		Note:   "The name is postgres_exporter's, though it lacks the unit; pg_stat_replication_lag_bytes has every stage.",
 	}
 	standbyBytes = &probe.Metric{
 		Name: "pg_stat_replication_lag_bytes", Type: probe.Gauge, Unit: "bytes", Labels: append(standbyLabels, "stage"),

@@ -16,6 +16,7 @@ var (
 		Name: "pg_replication_slots_pg_wal_lsn_diff", Type: probe.Gauge, Unit: "bytes", Labels: []string{"database", "slot_name"},
 		Help:   "How many bytes of WAL the replication slot retains; absent when it retains none.",
 		Source: "pg_replication_slots",
+		Note:   "The name is postgres_exporter's, though it lacks the unit.",
 	}
 	slotStatus = &probe.Metric{
 		Name: "pg_replication_slots_wal_status", Type: probe.Gauge, Labels: []string{"slot_name", "slot_type", "wal_status"},
