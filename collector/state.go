@@ -1,18 +1,22 @@
 package collector
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
-// A Target is one thing that is read on a schedule.
+// A Target is one thing that is read on a schedule. No two have the same kind
+// and name.
 type Target struct {
 	Kind     string // a name of probes.Kinds
 	Name     string // the value of the label `target`
 	Required bool   // the aggregate health fails with it
 	Interval time.Duration
 	Timeout  time.Duration
+	Budget   int // how many series it may have; the rest are dropped, and said so
 	Probe    probe.Probe
 }
 
@@ -26,10 +30,10 @@ type Status struct {
 	Err         error     // why it did not
 	Started     time.Time // of the newest finished Read; zero before the first
 	Duration    time.Duration
-	LastSuccess time.Time // zero if there was none
-	Missed      uint64    // ticks passed over because a Read was still running
-	Dropped     uint64    // series dropped over the target's budget, in all
-	Reading     probe.Reading
+	LastSuccess time.Time     // when the newest Read that succeeded was started; zero if there was none
+	Missed      uint64        // ticks passed over because a Read was still running
+	Dropped     uint64        // series dropped, in all: over the target's budget, or read twice
+	Reading     probe.Reading // empty when it is not fresh; shared, not to be written to
 }
 
 // StaleAfter is how many intervals a Reading is served without a newer one.
@@ -39,3 +43,33 @@ const StaleAfter = 3
 func (s Status) Fresh(now time.Time) bool {
 	return !s.LastSuccess.IsZero() && now.Sub(s.LastSuccess) <= StaleAfter*s.Interval
 }
+
+// trim makes the samples of a Reading safe to serve: every label valid UTF-8,
+// no series twice, and no more than budget. It returns how many were left out
+// for each reason.
+func trim(samples []probe.Sample, budget int) (kept []probe.Sample, twice, over int) {
+	seen := make(map[string]struct{}, min(len(samples), budget))
+	kept = make([]probe.Sample, 0, min(len(samples), budget))
+	for _, s := range samples {
+		if slices.ContainsFunc(s.Labels, invalid) {
+			s.Labels = slices.Clone(s.Labels)
+			for i, v := range s.Labels {
+				s.Labels[i] = strings.ToValidUTF8(v, "\uFFFD")
+			}
+		}
+		key := s.Metric.Name + "\xff" + strings.Join(s.Labels, "\xff")
+		if _, ok := seen[key]; ok {
+			twice++
+			continue
+		}
+		if len(kept) == budget {
+			over++
+			continue
+		}
+		seen[key] = struct{}{}
+		kept = append(kept, s)
+	}
+	return kept, twice, over
+}
+
+func invalid(s string) bool { return strings.ToValidUTF8(s, "") != s }

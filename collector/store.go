@@ -15,7 +15,6 @@ import (
 	"github.com/alecthomas/units"
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -24,45 +23,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 	"golang.org/x/sys/unix"
-
-	"github.com/rollwatch/rollwatch/probes/probe"
 )
-
-// Config is the `window:` section: how much of the past is kept.
-type Config struct {
-	Retention model.Duration   `yaml:"retention,omitempty" jsonschema:"type=string"` // 48h by default
-	Size      units.Base2Bytes `yaml:"size,omitempty" jsonschema:"type=string"`      // on disk, 1GiB by default
-}
-
-// DefaultConfig is what holds where the file says nothing.
-func DefaultConfig() Config {
-	return Config{Retention: model.Duration(48 * time.Hour), Size: units.GiB}
-}
-
-// The least of each: a rolling rollout is watched for two hours and compared
-// with the hour before it, and the log of the newest hours alone needs its room.
-const (
-	minRetention = 4 * time.Hour
-	minSize      = 128 * units.MiB
-)
-
-// Validate names what a window cannot work with.
-func (c Config) Validate() []probe.Fault {
-	var faults []probe.Fault
-	if time.Duration(c.Retention) < minRetention {
-		faults = append(faults, probe.Fault{
-			Path: "$.retention", Problem: fmt.Sprintf("%s is too short to judge a rollout by", c.Retention),
-			Cure: fmt.Sprintf("keep at least %s; the default is %s", model.Duration(minRetention), DefaultConfig().Retention),
-		})
-	}
-	if c.Size < minSize {
-		faults = append(faults, probe.Fault{
-			Path: "$.size", Problem: fmt.Sprintf("%s is too small", c.Size),
-			Cure: fmt.Sprintf("give at least %s; the default is %s", minSize, DefaultConfig().Size),
-		})
-	}
-	return faults
-}
 
 // diskReserve is left free on the disk of the window. Below it nothing is
 // appended any more: the storage panics when it cannot write a chunk, and a

@@ -12,10 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/units"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
@@ -198,14 +196,4 @@ func TestStoreReportsAnAppendThatFails(t *testing.T) {
 	require.NoError(t, store.Close())
 	require.Error(t, write(store, time.Now(), 1, "x"))
 	require.Contains(t, store.Degraded(), "append to the window")
-}
-
-func TestConfigNamesWhatIsTooSmall(t *testing.T) {
-	require.Empty(t, DefaultConfig().Validate())
-	faults := Config{Retention: model.Duration(time.Hour), Size: units.MiB}.Validate()
-	require.Len(t, faults, 2)
-	require.Equal(t, "$.retention", faults[0].Path)
-	require.Contains(t, faults[0].Cure, "at least 4h; the default is 2d")
-	require.Equal(t, "$.size", faults[1].Path)
-	require.Contains(t, faults[1].Cure, "128MiB")
 }
