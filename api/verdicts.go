@@ -101,13 +101,12 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, id string, asked
 	ctx, cancel := context.WithTimeout(r.Context(), asked.longest)
 	defer cancel()
 	defer context.AfterFunc(h.draining, cancel)()
-	document, err := h.opts.Judge.Await(ctx, id, asked.seq)
-	giveTime(w)
-	return document, err
+	return h.opts.Judge.Await(ctx, id, asked.seq)
 }
 
 // keepOpen takes one of the places for long answers, and lifts the deadlines
-// that the server sets for short ones. The caller gives the place back.
+// that the server sets for short ones. The caller gives the place back when
+// there is nothing left but to write the end.
 func (h *Handler) keepOpen(w http.ResponseWriter) (release func(), err error) {
 	select {
 	case h.long <- struct{}{}:
@@ -117,7 +116,10 @@ func (h *Handler) keepOpen(w http.ResponseWriter) (release func(), err error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // a writer without deadlines has none to lift
 	_ = control.SetWriteDeadline(time.Time{})
-	return func() { <-h.long }, nil
+	return func() {
+		giveTime(w)
+		<-h.long
+	}, nil
 }
 
 // giveTime bounds the next write to a client that has kept a connection open.

@@ -1,0 +1,259 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/rollwatch/rollwatch/verdict"
+)
+
+// A pipeListener accepts connections that live in memory, where time is the test's.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	select {
+	case <-l.closed:
+	default:
+		close(l.closed)
+	}
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"} }
+
+func (l *pipeListener) dial() net.Conn {
+	client, server := net.Pipe()
+	l.conns <- server
+	return client
+}
+
+// serveInMemory runs the server as it is, on connections in memory.
+func (w *world) serveInMemory() (*pipeListener, *Server) {
+	listener := newPipeListener()
+	log := zaptest.NewLogger(w.t)
+	s := &Server{handler: w.handler, log: log, listeners: []net.Listener{listener}, servers: []*http.Server{newServer(w.handler, log)}}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	w.t.Cleanup(func() {
+		require.NoError(w.t, s.Shutdown(context.Background()))
+		require.NoError(w.t, <-served)
+	})
+	return listener, s
+}
+
+func TestAClientThatDripsItsHeaderIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		listener, _ := w.serveInMemory()
+		conn := listener.dial()
+		began := time.Now()
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				if _, err := io.WriteString(conn, "G"); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		_, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.Equal(t, headerTime, time.Since(began))
+		<-stopped
+	})
+}
+
+func TestAClientThatDripsItsBodyIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		listener, _ := w.serveInMemory()
+		conn := listener.dial()
+		defer conn.Close()
+		began := time.Now()
+		_, err := io.WriteString(conn, "POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\nContent-Type: application/json\r\n\r\n{")
+		require.NoError(t, err)
+		_, err = io.ReadAll(conn)
+		require.NoError(t, err)
+		require.LessOrEqual(t, time.Since(began), requestTime+time.Second)
+	})
+}
+
+// A minute's wait is longer than the deadlines of a short answer, and an event
+// stream is longer than all of them.
+func TestLongAnswersOutliveTheDeadlinesOfShortOnes(t *testing.T) {
+	require.Greater(t, maxWait, max(requestTime, answerTime))
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		id := w.register("api")
+		listener, server := w.serveInMemory()
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return listener.dial(), nil
+		}}}
+		began := time.Now()
+		answer, err := client.Get("http://memory/api/v1/rollouts/" + id + "/verdict?wait=60s")
+		require.NoError(t, err)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		answer.Body.Close()
+		require.Equal(t, http.StatusOK, answer.StatusCode)
+		require.Contains(t, string(body), `"verdict":"continue"`)
+		require.Equal(t, maxWait, time.Since(began))
+
+		stream, err := client.Get("http://memory/api/v1/rollouts/" + id + "/events")
+		require.NoError(t, err)
+		defer stream.Body.Close()
+		turn := time.AfterFunc(10*time.Minute, func() { w.judge.say(id, func(d *verdict.Document) { d.Verdict = verdict.Rollback }) })
+		defer turn.Stop()
+		lines := bufio.NewScanner(stream.Body)
+		for lines.Scan() && !strings.Contains(lines.Text(), "rollback") {
+		}
+		require.Contains(t, lines.Text(), `"verdict":"rollback"`, "ten minutes later the stream still tells")
+
+		time.Sleep(writeTime + time.Second) // in the bubble: past the deadline of the newest event
+		began = time.Now()
+		stopped := make(chan error, 1)
+		go func() { stopped <- server.Shutdown(t.Context()) }()
+		for lines.Scan() {
+		}
+		require.NoError(t, lines.Err(), "the stream is ended, not broken off")
+		require.NoError(t, <-stopped)
+		require.Less(t, time.Since(began), time.Second, "streams end when the daemon goes")
+	})
+}
+
+func TestShutdownIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		w := newWorld(t, func(opts *Options) {
+			opts.Metrics = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-stuck })
+		})
+		listener, server := w.serveInMemory()
+		conn := listener.dial()
+		_, err := io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		require.NoError(t, err)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		require.ErrorIs(t, server.Shutdown(ctx), context.DeadlineExceeded)
+		require.Equal(t, 3*time.Second, time.Since(began))
+		close(stuck)
+	})
+}
+
+func TestListenSaysWhatIsInTheWay(t *testing.T) {
+	w := newWorld(t)
+	log := zaptest.NewLogger(t)
+	first, err := Listen([]string{"127.0.0.1:0"}, "", w.handler, log)
+	require.NoError(t, err)
+	taken := first.Addrs()[0].String()
+	_, err = Listen([]string{"127.0.0.1:0", taken}, "", w.handler, log)
+	require.ErrorContains(t, err, "listen on "+taken)
+	require.ErrorContains(t, err, "address already in use")
+	_, err = Listen([]string{"127.0.0.1:0"}, "/nowhere/web.yml", w.handler, log)
+	require.ErrorContains(t, err, "/nowhere/web.yml")
+	require.NoError(t, first.Shutdown(t.Context()), "before it served")
+}
+
+// writeWebConfig writes a web configuration with TLS and one user, and returns
+// its path and the client that trusts it.
+func writeWebConfig(t *testing.T) (string, *http.Client) {
+	t.Helper()
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	hash, err := bcrypt.GenerateFromPassword([]byte("pass"), bcrypt.MinCost)
+	require.NoError(t, err)
+	for name, content := range map[string][]byte{
+		"cert.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+		"web.yml":  []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\nbasic_auth_users: {prometheus: " + string(hash) + "}\n"),
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+	}
+	certificate, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	pool.AddCert(certificate)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return filepath.Join(dir, "web.yml"), &http.Client{Transport: transport}
+}
+
+// Basic auth takes the Authorization header, so a write carries its token beside it.
+func TestTLSAndBasicAuthByTheWebConfiguration(t *testing.T) {
+	webConfig, client := writeWebConfig(t)
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	writeTokens(t, tokens, line("deployer", "s3cret"))
+	w := newWorld(t, func(opts *Options) { opts.Config.TokensFile = tokens })
+	server, err := Listen([]string{"127.0.0.1:0", "127.0.0.1:0"}, webConfig, w.handler, zaptest.NewLogger(t))
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve() }()
+
+	for _, addr := range server.Addrs() {
+		for _, test := range []struct {
+			password, token string
+			status          int
+		}{{"", "s3cret", 401}, {"wrong", "s3cret", 401}, {"pass", "", 401}, {"pass", "s3cret", 201}} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+addr.String()+"/api/v1/rollouts", strings.NewReader(registration))
+			require.NoError(t, err)
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set(tokenHeader, test.token)
+			if test.password != "" {
+				r.SetBasicAuth("prometheus", test.password)
+			}
+			answer, err := client.Do(r)
+			require.NoError(t, err)
+			answer.Body.Close()
+			require.Equal(t, test.status, answer.StatusCode, "password %q, token %q", test.password, test.token)
+		}
+	}
+	require.NoError(t, server.Shutdown(t.Context()))
+	require.NoError(t, <-served)
+}
