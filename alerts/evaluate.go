@@ -2,38 +2,120 @@ package alerts
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
 // A Gate is a signal, a limit, for how long, and what it means when it fires.
 // Builtin is the table of them; evaluation is pure.
 type Gate struct {
-	Name    string
-	Help    string // one sentence for docs and `gate list`
-	Mode    Mode
-	Limit   float64
-	Factor  float64
-	For     time.Duration
-	InGrace bool // may fire while the rollout warms up
+	Name     string
+	Help     string // one sentence for docs and `gate list`
+	From     string // what it is read from: "counts", "bucket counts", "probes", "PromQL"
+	Mode     Mode
+	Limit    float64
+	MaxLimit float64 // Limit may be tuned to anything above 0 and up to this; 0: it is fixed
+	Unit     string  // of Limit and of what is observed
+	Factor   float64
+	For      time.Duration
+	InGrace  bool // may fire while the rollout warms up
+	Required bool // its missing keeps a rollout from being promoted
 
-	// Applies says whether the service configures the gate's signal; such a gate
-	// is required unless told otherwise.
+	// Applies says whether the service configures the gate's signal.
 	Applies func(*Service) bool
 
-	// Eval finds the state of the gate at scene.Now.
+	// Count says what a gate on counts counts; nil for the other gates, which
+	// have Eval.
+	Count func(gate Gate, counts Counts, scene Scene) Signal
+
+	// Eval finds the state of the gate at scene.Now; nil for gates on counts,
+	// which have Judge.
 	Eval func(ctx context.Context, gate Gate, scene Scene) (Finding, error)
+
+	// Custom is the user's own gate this one was made of, if it was.
+	Custom *Custom
 }
 
-// Gates are the gates in force for one service: the built-in ones that apply,
-// tuned, and the user's own.
-func Gates(cfg Config, service *Service) []Gate { return nil }
+// staleAfter is how old the newest reading may be.
+func staleAfter(interval time.Duration) time.Duration { return 3 * interval }
 
-// Evaluate finds what every gate says of the rollout at scene.Now. An error is
-// a window that could not be read, not a finding.
-func Evaluate(ctx context.Context, gates []Gate, scene Scene) ([]Finding, error) { return nil, nil }
+// Evaluate finds what every gate says of the rollout at scene.Now, in the
+// order of the gates. An error is a window that could not be read, not a finding.
+func Evaluate(ctx context.Context, gates []Gate, scene Scene) ([]Finding, error) {
+	var counts *Counts
+	findings := make([]Finding, 0, len(gates))
+	for _, gate := range gates {
+		if gate.Count != nil && counts == nil {
+			gathered, err := Gather(ctx, scene)
+			if err != nil {
+				return nil, err
+			}
+			counts = &gathered
+		}
+		finding, err := gate.evaluate(ctx, counts, scene)
+		if err != nil {
+			return nil, fmt.Errorf("gate %s of service %s: %w", gate.Name, scene.Subject.Service, err)
+		}
+		findings = append(findings, finding)
+	}
+	return findings, nil
+}
 
-// TakeBaseline measures what the service was like before scene.Subject started.
-// The spans in not (rollouts that were rolled back) are left out.
-func TakeBaseline(ctx context.Context, gates []Gate, scene Scene, not []Span) (Baseline, error) {
-	return Baseline{}, nil
+// evaluate finds what one gate says, and what a firing one is to be blamed on.
+func (g Gate) evaluate(ctx context.Context, counts *Counts, scene Scene) (Finding, error) {
+	if g.Count == nil {
+		return g.Eval(ctx, g, scene)
+	}
+	finding := g.Judge(*counts, scene)
+	if finding.State != Firing {
+		return finding, nil
+	}
+	finding.Query = g.query(scene.Service)
+	down, err := dependencyDown(ctx, scene, finding.Since)
+	if err != nil {
+		return Finding{}, err
+	}
+	switch pod := g.worstPod(*counts, scene); {
+	case down != "":
+		finding.blame(Dependency, down+" was down when it began")
+	case pod != "":
+		finding.blame(Pod, "without "+pod+" it would not fire")
+	}
+	return finding, nil
+}
+
+// finding begins what the gate finds.
+func (g Gate) finding(state State) Finding {
+	return Finding{
+		Gate: g.Name, State: state, Mode: g.Mode, Unit: g.Unit, Required: g.Required, InGrace: g.InGrace,
+	}
+}
+
+// blame attributes the finding, and says why.
+func (f *Finding) blame(cause Cause, why string) {
+	f.Cause = cause
+	f.Message += "; " + why
+}
+
+// EvidenceFrom is the time before which nothing counts as evidence.
+func (s Scene) EvidenceFrom() time.Time {
+	return later(s.Subject.StartedAt, s.After)
+}
+
+// warmingUp says whether the rollout is in its grace.
+func (s Scene) warmingUp() bool { return s.Now.Before(s.warm()) }
+
+// warm is the end of the grace.
+func (s Scene) warm() time.Time { return s.Subject.StartedAt.Add(s.Grace) }
+
+// window is the stretch of the last d that may be evidence.
+func (s Scene) window(d time.Duration) Span {
+	return Span{From: later(s.Now.Add(-d), s.EvidenceFrom()), To: s.Now}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -73,6 +73,10 @@ type Finding struct {
 	Query    string            `json:"query,omitempty"` // PromQL that draws the same signal
 	Message  string            `json:"message"`         // the reason in one sentence
 
+	// MinDetectable is the smallest ratio to the baseline that so many requests
+	// would prove; 0 when none does, or when the gate does not count.
+	MinDetectable float64 `json:"-"`
+
 	// What the judge needs besides (judgement, sections 5 and 6).
 	Required bool      `json:"required"`       // its missing keeps a rollout from being promoted
 	InGrace  bool      `json:"-"`              // may fire while the rollout warms up
@@ -132,6 +136,7 @@ type Scene struct {
 	Now      time.Time
 	Interval time.Duration // between two scrapes
 	Grace    time.Duration
+	After    time.Time // what came before it is no evidence either (an override); zero: nothing more
 	Policy   Policy
 }
 

@@ -1,0 +1,352 @@
+package alerts
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/rollwatch/rollwatch/collector"
+)
+
+// lookback is how many intervals before a stretch are read besides, to know
+// what is new in it.
+const lookback = 4
+
+// Gather reads the counts of the rollout from the window: from its start, or
+// the override it had, to scene.Now.
+func Gather(ctx context.Context, scene Scene) (Counts, error) {
+	span := Span{From: scene.Subject.StartedAt, To: scene.Now}
+	read, err := readSeries(ctx, scene, span)
+	if err != nil {
+		return Counts{}, err
+	}
+	told := tell(scene, read.requests)
+	counts := read.count(told, span)
+	counts.Scope = told.scope
+	counts.Why = read.why(told, scene)
+	return counts, nil
+}
+
+// tellArms finds how new is told from old now.
+func tellArms(ctx context.Context, scene Scene) (arms, error) {
+	if !hasMetrics(scene.Service) {
+		return tell(scene, nil), nil
+	}
+	m, err := scene.Service.meter()
+	if err != nil {
+		return arms{}, err
+	}
+	requests, err := scene.Window.Select(ctx, scene.Subject.StartedAt, scene.Now, m.requests...)
+	if err != nil {
+		return arms{}, fmt.Errorf("select requests: %w", err)
+	}
+	return tell(scene, requests), nil
+}
+
+// read is everything of a service that is counted, raw.
+type read struct {
+	meter     meter
+	requests  []collector.Series
+	unlabeled bool // there were requests without a status
+	errors    []collector.Series
+	buckets   []collector.Series
+	ups       []collector.Series
+	births    births
+}
+
+func readSeries(ctx context.Context, scene Scene, span Span) (read, error) {
+	m, err := scene.Service.meter()
+	if err != nil {
+		return read{}, err
+	}
+	r := read{meter: m}
+	from := span.From.Add(-lookback * scene.Interval)
+	job := equal("job", scene.Service.Name)
+	var starts []collector.Series
+	for _, part := range []struct {
+		into     *[]collector.Series
+		matchers []*labels.Matcher
+	}{
+		{&r.requests, m.requests}, {&r.errors, m.errors}, {&r.buckets, m.buckets},
+		{&r.ups, []*labels.Matcher{equal(labels.MetricName, scrapeUp), job}},
+		{&starts, []*labels.Matcher{equal(labels.MetricName, processStart), job}},
+	} {
+		if len(part.matchers) == 0 {
+			continue
+		}
+		if *part.into, err = scene.Window.Select(ctx, from, span.To, part.matchers...); err != nil {
+			return read{}, fmt.Errorf("select %s: %w", nameOf(part.matchers), err)
+		}
+	}
+	r.dropUnlabeled()
+	r.births = newBirths(scene.Interval, starts, r.requests, r.ups)
+	return r, nil
+}
+
+// dropUnlabeled leaves out requests whose status no label tells: they would
+// read as requests without errors.
+func (r *read) dropUnlabeled() {
+	if len(r.meter.status) == 0 {
+		return
+	}
+	before := len(r.requests)
+	r.requests = slices.DeleteFunc(r.requests, func(s collector.Series) bool { return r.meter.statusOf(s.Labels) == "" })
+	r.unlabeled = len(r.requests) < before
+}
+
+// statusOf is the status that a series of requests counts, "" when no label tells.
+func (m meter) statusOf(l labels.Labels) string {
+	for _, label := range m.status {
+		if status := l.Get(label); status != "" {
+			return status
+		}
+	}
+	return ""
+}
+
+// isError says whether a status is the service's fault.
+func isError(status string) bool { return len(status) == 3 && strings.HasPrefix(status, "5") }
+
+// why explains that there is nothing to count, where more is known than that.
+func (r read) why(told arms, scene Scene) string {
+	switch name := nameOf(r.meter.requests); {
+	case len(r.requests) == 0 && r.unlabeled:
+		return fmt.Sprintf("%s has none of the labels %s, so that errors cannot be told", name, strings.Join(r.meter.status, ", "))
+	case len(r.requests) == 0:
+		return ""
+	case !slices.ContainsFunc(r.requests, func(s collector.Series) bool { return told.isSubject(s.Labels) }):
+		seen := ""
+		if len(told.seen) > 0 {
+			seen = "; there is " + strings.Join(told.seen, ", ")
+		}
+		return fmt.Sprintf("%s has no series with %s%s", name, told.subject, seen)
+	default:
+		return ""
+	}
+}
+
+// count sums the differences in the span, tick by tick, arm by arm.
+func (r read) count(told arms, span Span) Counts {
+	t := newTicker(span, r.births, r.requests, r.ups)
+	for _, s := range r.requests {
+		failed := len(r.meter.errors) == 0 && isError(r.meter.statusOf(s.Labels))
+		t.see(s, told)
+		t.add(s, told, func(tally *Tally, n float64) {
+			tally.Requests += n
+			if failed {
+				tally.Errors += n
+			}
+		})
+	}
+	for _, s := range r.errors {
+		t.add(s, told, func(tally *Tally, n float64) { tally.Errors += n })
+	}
+	for _, up := range r.ups {
+		if told.scrapes(up.Labels) {
+			t.source(up)
+		}
+	}
+	edges := r.edges(told)
+	for _, s := range r.buckets {
+		edge := r.edge(s.Labels)
+		i, known := slices.BinarySearch(edges, edge)
+		switch {
+		case math.IsInf(edge, 1):
+			t.add(s, told, func(tally *Tally, n float64) {
+				tally.Timed += n
+				tally.slower(len(edges), func(slower []float64) {
+					for j := range slower {
+						slower[j] += n
+					}
+				})
+			})
+		case known:
+			t.add(s, told, func(tally *Tally, n float64) {
+				tally.slower(len(edges), func(slower []float64) { slower[i] -= n })
+			})
+		}
+	}
+	return Counts{Ticks: t.finish(), Edges: edges}
+}
+
+// slower changes the slow requests of a tally.
+func (t *Tally) slower(edges int, change func([]float64)) {
+	if t.Slower == nil {
+		t.Slower = make([]float64, edges)
+	}
+	change(t.Slower)
+}
+
+// edge is the upper edge of a bucket series in seconds, NaN if it has none.
+func (r read) edge(l labels.Labels) float64 {
+	edge, err := strconv.ParseFloat(l.Get(labels.BucketLabel), 64)
+	if err != nil {
+		return math.NaN()
+	}
+	if r.meter.millis {
+		edge /= 1000
+	}
+	return edge
+}
+
+// edges are the bucket edges that every histogram of both arms has: requests
+// are slower than an edge only where the histogram has it.
+func (r read) edges(told arms) []float64 {
+	having, histograms := map[float64]int{}, 0
+	for _, s := range r.buckets {
+		if !told.isSubject(s.Labels) && !told.isControl(s.Labels) {
+			continue
+		}
+		edge := r.edge(s.Labels)
+		if math.IsInf(edge, 1) {
+			histograms++
+		} else if !math.IsNaN(edge) {
+			having[edge]++
+		}
+	}
+	var edges []float64
+	for edge, n := range having {
+		if n == histograms {
+			edges = append(edges, edge)
+		}
+	}
+	slices.Sort(edges)
+	return edges
+}
+
+// A ticker sorts what many series counted into ticks.
+type ticker struct {
+	span   Span
+	births births
+	ticks  []Tick
+}
+
+// newTicker makes a tick of every moment at which one of the series has a sample.
+func newTicker(span Span, births births, series ...[]collector.Series) *ticker {
+	var line []int64
+	for _, group := range series {
+		for _, s := range group {
+			line = merge(line, s.Points)
+		}
+	}
+	t := &ticker{span: span, births: births}
+	for _, ms := range line {
+		if at := time.UnixMilli(ms); at.After(span.From) && !at.After(span.To) {
+			t.ticks = append(t.ticks, Tick{At: at})
+		}
+	}
+	return t
+}
+
+// merge adds the times of points to a sorted line of times. Nearly always they
+// are all there: the series of a scrape share their times.
+func merge(line []int64, points []collector.Point) []int64 {
+	i, known := 0, true
+	for _, p := range points {
+		for i < len(line) && line[i] < p.T {
+			i++
+		}
+		if i == len(line) || line[i] != p.T {
+			known = false
+			break
+		}
+	}
+	if known {
+		return line
+	}
+	for _, p := range points {
+		line = append(line, p.T)
+	}
+	slices.Sort(line)
+	return slices.Compact(line)
+}
+
+// tallies are where a series of an arm is counted at a tick: in its arm, and
+// for the subject in its instance.
+func (tick *Tick) tallies(told arms, l labels.Labels, change func(*Tally)) {
+	switch {
+	case told.isSubject(l):
+		change(&tick.Subject)
+		if instance := l.Get(model.InstanceLabel); instance != "" {
+			if tick.Pods == nil {
+				tick.Pods = map[string]Tally{}
+			}
+			pod := tick.Pods[instance]
+			change(&pod)
+			tick.Pods[instance] = pod
+		}
+	case told.isControl(l):
+		change(&tick.Control)
+	}
+}
+
+// see notes the ticks at which a series was read.
+func (t *ticker) see(s collector.Series, told arms) {
+	t.each(s.Points, func(tick *Tick, _ collector.Point) {
+		tick.tallies(told, s.Labels, func(tally *Tally) { tally.Seen = true })
+	})
+}
+
+// source notes whether a scrape went well.
+func (t *ticker) source(up collector.Series) {
+	t.each(up.Points, func(tick *Tick, p collector.Point) {
+		if p.V != 0 {
+			tick.Source = SourceUp
+		} else if tick.Source == SourceUnknown {
+			tick.Source = SourceRefused
+		}
+	})
+}
+
+// each walks the ticks of the points.
+func (t *ticker) each(points []collector.Point, visit func(*Tick, collector.Point)) {
+	i := 0
+	for _, p := range points {
+		for i < len(t.ticks) && t.ticks[i].At.UnixMilli() < p.T {
+			i++
+		}
+		if i < len(t.ticks) && t.ticks[i].At.UnixMilli() == p.T {
+			visit(&t.ticks[i], p)
+		}
+	}
+}
+
+// add counts the differences of a series that lie wholly within the span.
+func (t *ticker) add(s collector.Series, told arms, count func(*Tally, float64)) {
+	for _, d := range t.births.deltas(s) {
+		if d.N == 0 || d.Begin.Before(t.span.From) || d.At.After(t.span.To) {
+			continue
+		}
+		i, ok := slices.BinarySearchFunc(t.ticks, d.At, func(tick Tick, at time.Time) int { return cmp.Compare(tick.At.UnixMilli(), at.UnixMilli()) })
+		if ok {
+			t.ticks[i].tallies(told, s.Labels, func(tally *Tally) { count(tally, d.N) })
+		}
+	}
+}
+
+// finish returns the ticks. A histogram whose buckets were reset one scrape
+// apart may show less than none for a moment.
+func (t *ticker) finish() []Tick {
+	for i := range t.ticks {
+		floor(t.ticks[i].Subject.Slower)
+		floor(t.ticks[i].Control.Slower)
+		for _, pod := range t.ticks[i].Pods {
+			floor(pod.Slower)
+		}
+	}
+	return t.ticks
+}
+
+func floor(values []float64) {
+	for i := range values {
+		values[i] = max(0, values[i])
+	}
+}

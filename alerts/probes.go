@@ -1,0 +1,96 @@
+package alerts
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/rollwatch/rollwatch/collector"
+)
+
+// ProbeJob is the job under which the window keeps what probes read.
+const ProbeJob = "rollwatch"
+
+// The series that say whether a probe reached its target, and whether a scrape did.
+const (
+	probeUp  = "rollwatch_probe_up"
+	scrapeUp = "up"
+)
+
+// queueKinds are the kinds of probes that read queues.
+var queueKinds = []string{"bullmq", "asynq"}
+
+// probed selects what probes read of a metric from these targets.
+func (s Scene) probed(ctx context.Context, span Span, metric string, kinds, targets []string) ([]collector.Series, error) {
+	if len(targets) == 0 {
+		return nil, nil
+	}
+	matchers := []*labels.Matcher{
+		equal(labels.MetricName, metric), equal("job", ProbeJob), oneOf("target", targets),
+	}
+	if len(kinds) > 0 {
+		matchers = append(matchers, oneOf("kind", kinds))
+	}
+	series, err := s.Window.Select(ctx, span.From, span.To, matchers...)
+	if err != nil {
+		return nil, fmt.Errorf("select %s: %w", metric, err)
+	}
+	return series, nil
+}
+
+// dependencyDown names a dependency of the service that did not answer when
+// the evidence began, "" when all did.
+func dependencyDown(ctx context.Context, scene Scene, began time.Time) (string, error) {
+	around := Span{From: began.Add(-staleAfter(scene.Interval)), To: began.Add(scene.Interval)}
+	for _, d := range []struct{ kinds, targets []string }{
+		{[]string{"postgres"}, scene.Service.Databases},
+		{queueKinds, scene.Service.Queues},
+	} {
+		series, err := scene.probed(ctx, around, probeUp, d.kinds, d.targets)
+		if err != nil {
+			return "", err
+		}
+		for _, s := range series {
+			if slices.ContainsFunc(s.Points, func(p collector.Point) bool { return p.V == 0 }) {
+				return s.Labels.Get("kind") + ":" + s.Labels.Get("target"), nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// newest is the time of the newest sample of any of the series, zero without one.
+func newest(series []collector.Series) time.Time {
+	var t time.Time
+	for _, s := range series {
+		if n := len(s.Points); n > 0 {
+			t = later(t, time.UnixMilli(s.Points[n-1].T))
+		}
+	}
+	return t
+}
+
+// times are the moments at which any of the series has a sample, ascending.
+func times(series []collector.Series) []time.Time {
+	var all []int64
+	for _, s := range series {
+		for _, p := range s.Points {
+			all = append(all, p.T)
+		}
+	}
+	return moments(all)
+}
+
+// moments sorts Unix milliseconds and leaves out what is there twice.
+func moments(millis []int64) []time.Time {
+	slices.Sort(millis)
+	millis = slices.Compact(millis)
+	at := make([]time.Time, len(millis))
+	for i, t := range millis {
+		at[i] = time.UnixMilli(t)
+	}
+	return at
+}

@@ -1,0 +1,179 @@
+package alerts
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rollwatch/rollwatch/collector"
+)
+
+// queueFailed finds a rollout under which jobs fail in numbers. Nothing is
+// compared, so it holds and cannot be made to roll back.
+var queueFailed = Gate{
+	Name:     "queue_failed",
+	Help:     "so many jobs failed since the rollout started, summed over the service's queues",
+	From:     "probes",
+	Mode:     Hold,
+	Limit:    100,
+	MaxLimit: 1e9,
+	Unit:     "jobs",
+	Required: true,
+	Applies:  func(s *Service) bool { return len(s.Queues) > 0 },
+	Eval:     evalQueueFailed,
+}
+
+// failureSources are the series that tell of failed jobs, the better first. A
+// queue is counted by the first one it has.
+var failureSources = []struct {
+	metric  string
+	state   string // the label state, for a metric that has it
+	trimmed bool   // it also falls when old jobs are removed: only its rises count
+}{
+	{metric: "bullmq_job_failed_total"},
+	{metric: "asynq_tasks_failed_total"},
+	{metric: "bullmq_job_count", state: "failed", trimmed: true},
+}
+
+// failures are the failed jobs of a service's queues.
+type failures struct {
+	series []collector.Series
+	total  float64
+	method []string  // which sources were counted
+	over   time.Time // when the total reached the limit; zero if it did not
+}
+
+func evalQueueFailed(ctx context.Context, gate Gate, scene Scene) (Finding, error) {
+	failed, err := countFailures(ctx, gate.Limit, scene)
+	if err != nil {
+		return Finding{}, err
+	}
+	missing, since, why, err := queuesMissing(ctx, scene, failed.series)
+	if err != nil {
+		return Finding{}, err
+	}
+	f := gate.finding(OK)
+	f.Limit, f.Observed, f.N = &gate.Limit, &failed.total, failed.total
+	f.Since = scene.EvidenceFrom()
+	f.Window = short(scene.Now.Sub(f.Since).Truncate(time.Second))
+	f.Query = gate.query(scene.Service)
+	f.Evidence = &Evidence{Method: "threshold on " + strings.Join(failed.method, " and ")}
+	f.observed(times(failed.series), scene)
+	counted := fmt.Sprintf("%g jobs failed since the rollout started", failed.total)
+	switch {
+	case !failed.over.IsZero():
+		f.State, f.Since = Firing, failed.over
+		if scene.warmingUp() {
+			f.State = WarmingUp
+		}
+		f.Message = fmt.Sprintf("%s >= %g", counted, gate.Limit)
+	case missing != "":
+		f.State, f.Since, f.Message = missing, later(since, f.Since), why
+		if len(failed.series) == 0 {
+			f.Observed = nil
+		}
+	default:
+		f.Message = fmt.Sprintf("%s < %g", counted, gate.Limit)
+	}
+	return f, nil
+}
+
+// countFailures sums what the service's queues failed since the rollout started.
+func countFailures(ctx context.Context, limit float64, scene Scene) (failures, error) {
+	var all failures
+	counted := map[string]bool{} // queues that a better source told of
+	rises := map[int64]float64{}
+	span := Span{From: scene.EvidenceFrom(), To: scene.Now}
+	for _, source := range failureSources {
+		series, err := scene.probed(ctx, span, source.metric, nil, scene.Service.Queues)
+		if err != nil {
+			return failures{}, err
+		}
+		now := map[string]bool{}
+		for _, s := range series {
+			queue := s.Labels.Get("target") + "/" + s.Labels.Get("queue")
+			if counted[queue] || s.Labels.Get("state") != source.state {
+				continue
+			}
+			now[queue] = true
+			all.series = append(all.series, s)
+			addRises(rises, s.Points, source.trimmed)
+		}
+		if len(now) > 0 {
+			all.method = append(all.method, fmt.Sprintf("%s (%d)", source.metric, len(now)))
+		}
+		for queue := range now {
+			counted[queue] = true
+		}
+	}
+	all.sum(rises, limit)
+	return all, nil
+}
+
+// addRises adds what a series grew by at each sample. Its first value only sets
+// the mark: a queue that is discovered late brings its whole past with it.
+func addRises(rises map[int64]float64, points []collector.Point, trimmed bool) {
+	for i := 1; i < len(points); i++ {
+		before, p := points[i-1], points[i]
+		switch {
+		case p.V >= before.V:
+			rises[p.T] += p.V - before.V
+		case !trimmed: // a counter that fell began anew
+			rises[p.T] += p.V
+		}
+	}
+}
+
+// sum adds up the rises and finds when they reached the limit.
+func (f *failures) sum(rises map[int64]float64, limit float64) {
+	at := make([]int64, 0, len(rises))
+	for t := range rises {
+		at = append(at, t)
+	}
+	slices.Sort(at)
+	for _, t := range at {
+		if f.total += rises[t]; f.total >= limit && f.over.IsZero() {
+			f.over = time.UnixMilli(t)
+		}
+	}
+}
+
+// queuesMissing says whether some of the service's queues cannot be read.
+func queuesMissing(ctx context.Context, scene Scene, series []collector.Series) (state State, since time.Time, why string, err error) {
+	span := Span{From: scene.EvidenceFrom(), To: scene.Now}
+	ups, err := scene.probed(ctx, span, probeUp, queueKinds, scene.Service.Queues)
+	if err != nil {
+		return "", time.Time{}, "", err
+	}
+	limit := staleAfter(scene.Interval)
+	for _, target := range scene.Service.Queues {
+		of := func(s collector.Series) bool { return s.Labels.Get("target") != target }
+		own := slices.DeleteFunc(slices.Clone(series), of)
+		up := slices.DeleteFunc(slices.Clone(ups), of)
+		last, lastUp := newest(own), newest(up)
+		switch {
+		case len(up) > 0 && scene.Now.Sub(lastUp) <= limit && up[0].Points[len(up[0].Points)-1].V == 0:
+			return SourceDown, failingSince(up[0].Points), "the queues of " + target + " cannot be read", nil
+		case len(own) > 0 && scene.Now.Sub(last) <= limit:
+		case len(own) > 0:
+			return Stale, last.Add(limit), "nothing was read of the queues of " + target + " since " + clock(last), nil
+		default:
+			return NoSeries, time.Time{}, "no queue of " + target + " was read since the rollout started", nil
+		}
+	}
+	return "", time.Time{}, "", nil
+}
+
+// failingSince is the first of the zeros that a series ends with.
+func failingSince(points []collector.Point) time.Time {
+	i := len(points)
+	for i > 0 && points[i-1].V == 0 {
+		i--
+	}
+	if i == len(points) {
+		return time.Time{}
+	}
+	return time.UnixMilli(points[i].T)
+}

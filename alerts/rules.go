@@ -1,0 +1,4 @@
+package alerts
+
+// query is PromQL that draws what the gate observes.
+func (g Gate) query(service *Service) string { return "" }
