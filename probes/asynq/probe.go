@@ -1,0 +1,256 @@
+package asynq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+	"github.com/rollwatch/rollwatch/probes/redis"
+)
+
+// The parts of a reading.
+const (
+	viewQueues     = "queues"     // SMEMBERS asynq:queues
+	viewServers    = "servers"    // ZRANGE asynq:servers, GET <server>
+	viewSchedulers = "schedulers" // ZCOUNT asynq:schedulers
+	viewInfo       = "INFO"       // eviction policy
+	viewCounts     = "counts"     // LLEN, ZCARD
+	viewTotals     = "totals"     // MGET processed failed paused
+	viewOldest     = "oldest"     // LINDEX pending, HGET <task>
+	viewLease      = "lease"      // ZCOUNT lease
+	viewOverdue    = "overdue"    // ZCOUNT scheduled, retry
+	viewGroups     = "groups"     // SCARD, SMEMBERS groups, ZCARD <group>
+)
+
+// Commands are what the probe asks, as an ACL names it, on the keys asynq:*. A
+// refusal costs the part it is for and no other.
+var Commands = []string{
+	"smembers", "zrange", "zcount", "info", "get", "llen", "zcard", "mget", "lindex", "scard", "hget",
+}
+
+// The most that one reading takes: what a Redis can answer within its deadline.
+const (
+	maxQueues  = 20_000
+	maxServers = 500
+)
+
+// reader is the probe of the Asynq queues of one Redis.
+type reader struct {
+	client goredis.UniversalClient // shared with the server's other probes
+	known  map[string]*queue
+}
+
+// Close does nothing: the connection is not the probe's own.
+func (r *reader) Close() error { return nil }
+
+// Read reads every queue, in at most four rounds of pipelines and 14 commands a
+// queue, besides one for each group that is being aggregated.
+func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
+	views := redis.NewViews(viewQueues, viewServers, viewSchedulers, viewInfo, viewCounts,
+		viewTotals, viewOldest, viewLease, viewOverdue, viewGroups)
+	now := time.Now()
+	site, err := r.readSite(ctx, views, now)
+	if err != nil {
+		return probe.Reading{}, fmt.Errorf("queues: %w", err)
+	}
+	fleet, err := r.readFleet(ctx, site, views)
+	if err != nil {
+		return probe.Reading{}, fmt.Errorf("servers: %w", err)
+	}
+	visits, err := r.visit(ctx, r.queues(site.names), now)
+	if err != nil {
+		return probe.Reading{}, fmt.Errorf("queues: %w", err)
+	}
+	return reading(visits, site, fleet, views, now), nil
+}
+
+// A site is what is read once for all queues.
+type site struct {
+	names      []string // of queues
+	listed     bool     // names is known
+	servers    []string // keys of the servers alive
+	manned     bool     // servers is known
+	schedulers *goredis.IntCmd
+	info       redis.Info
+}
+
+func (r *reader) readSite(ctx context.Context, views redis.Views, now time.Time) (site, error) {
+	var s site
+	var names, alive *goredis.StringSliceCmd
+	var info *goredis.StringCmd
+	since := strconv.FormatInt(now.Unix(), 10) // scores are the times at which they expire
+	err := redis.Pipelined(ctx, r.client, 4, []struct{}{{}}, func(pipe goredis.Pipeliner, _ struct{}) {
+		names = pipe.SMembers(ctx, "asynq:queues")
+		alive = pipe.ZRangeArgs(ctx, goredis.ZRangeArgs{
+			Key: "asynq:servers", ByScore: true, Start: since, Stop: "+inf", Count: maxServers,
+		})
+		s.schedulers = pipe.ZCount(ctx, "asynq:schedulers", since, "+inf")
+		info = pipe.Info(ctx, "memory")
+	})
+	if err != nil {
+		return site{}, err
+	}
+	if s.listed = views.Note(viewQueues, names.Err()); s.listed {
+		s.names = slices.DeleteFunc(names.Val(), func(name string) bool { return !validName(name) })
+		slices.Sort(s.names)
+	}
+	if s.manned = views.Note(viewServers, alive.Err()); s.manned {
+		s.servers = alive.Val()
+	}
+	if views.Note(viewInfo, info.Err()) {
+		s.info = redis.ParseInfo(info.Val())
+	}
+	return s, nil
+}
+
+// A fleet is the servers alive together.
+type fleet struct {
+	servers, workers, busy int
+	by                     map[string]int // servers that take tasks, by queue
+	known                  bool
+}
+
+func (r *reader) readFleet(ctx context.Context, s site, views redis.Views) (fleet, error) {
+	type server struct {
+		key  string
+		info *goredis.StringCmd
+	}
+	alive := make([]*server, len(s.servers))
+	for i, key := range s.servers {
+		alive[i] = &server{key: key}
+	}
+	err := redis.Pipelined(ctx, r.client, 1, alive, func(pipe goredis.Pipeliner, s *server) {
+		s.info = pipe.Get(ctx, s.key)
+	})
+	if err != nil {
+		return fleet{}, err
+	}
+	f := fleet{by: map[string]int{}, known: s.manned}
+	for _, server := range alive {
+		if !views.Note(viewServers, server.info.Err()) {
+			f.known = f.known && errors.Is(server.info.Err(), goredis.Nil) // it has just left
+			continue
+		}
+		info, err := parseServerInfo([]byte(server.info.Val()))
+		if !views.Note(viewServers, err) {
+			f.known = false
+			continue
+		}
+		f.servers++
+		f.workers += info.concurrency
+		f.busy += info.busy
+		for _, name := range info.queues {
+			if info.active {
+				f.by[name]++
+			}
+		}
+	}
+	return f, nil
+}
+
+// queues are the queues with these names, in their order. Those that are no
+// longer there are forgotten.
+func (r *reader) queues(names []string) []*queue {
+	known := make(map[string]*queue, len(names))
+	var queues []*queue
+	for _, name := range names[:min(len(names), maxQueues)] {
+		q := r.known[name]
+		if q == nil {
+			q = newQueue(name)
+		}
+		known[name] = q
+		queues = append(queues, q)
+	}
+	r.known = known
+	return queues
+}
+
+// visit reads the queues.
+func (r *reader) visit(ctx context.Context, queues []*queue, now time.Time) ([]*visit, error) {
+	visits := make([]*visit, len(queues))
+	for i, q := range queues {
+		visits[i] = &visit{queue: q}
+	}
+	err := redis.Pipelined(ctx, r.client, firstRound, visits, func(pipe goredis.Pipeliner, v *visit) {
+		v.askFirst(ctx, pipe, now)
+	})
+	if err != nil {
+		return nil, err
+	}
+	budget := int64(maxGroups)
+	for _, v := range visits {
+		budget = v.afford(budget)
+	}
+	err = redis.Pipelined(ctx, r.client, secondRound, visits, func(pipe goredis.Pipeliner, v *visit) {
+		v.askSecond(ctx, pipe)
+	})
+	if err != nil {
+		return nil, err
+	}
+	type group struct {
+		of   *visit
+		name string
+	}
+	var groups []group
+	for _, v := range visits {
+		if v.members != nil {
+			for _, name := range v.members.Val() {
+				groups = append(groups, group{v, name})
+			}
+		}
+	}
+	err = redis.Pipelined(ctx, r.client, 1, groups, func(pipe goredis.Pipeliner, g group) {
+		g.of.sizes = append(g.of.sizes, pipe.ZCard(ctx, g.of.base+"g:"+g.name))
+	})
+	return visits, err
+}
+
+// reading puts together what was read.
+func reading(visits []*visit, s site, f fleet, views redis.Views, now time.Time) probe.Reading {
+	details := map[string]any{}
+	var samples []probe.Sample
+	if s.listed {
+		samples = append(samples, queues.Sample(float64(len(s.names))))
+		details["queues"] = len(s.names)
+	}
+	if left := len(s.names) - len(visits); left > 0 {
+		details["queuesNotRead"] = left
+	}
+	if safe, ok := s.info.EvictionSafe(); ok {
+		samples = append(samples, noEviction.Sample(map[bool]float64{true: 1}[safe]))
+		if !safe {
+			details["evictionPolicy"] = s.info["maxmemory_policy"] + ": Redis may drop tasks when memory runs out; Asynq needs noeviction"
+		}
+	}
+	if views.Note(viewSchedulers, s.schedulers.Err()) {
+		samples = append(samples, schedulers.Sample(float64(s.schedulers.Val())))
+	}
+	if f.known {
+		samples = append(samples, servers.Sample(float64(f.servers)),
+			workers.Sample(float64(f.workers)), workersBusy.Sample(float64(f.busy)))
+		details["servers"] = f.servers
+	}
+	var oldest time.Duration
+	var kept int64
+	for _, v := range visits {
+		v.take(views, now)
+		samples = v.samples(samples, views)
+		if f.known {
+			samples = append(samples, queueServers.Sample(float64(f.by[v.name]), v.label...))
+		}
+		kept += v.lengths[archived].Val()
+		if v.waited > oldest {
+			oldest = v.waited
+			details["oldestPending"] = map[string]any{"queue": v.name, "seconds": math.Round(oldest.Seconds())}
+		}
+	}
+	details["archived"] = kept
+	return probe.Reading{Samples: samples, Views: views, Details: details}
+}
