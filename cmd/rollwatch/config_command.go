@@ -1,0 +1,113 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rollwatch/rollwatch/cmd/rollwatch/strictyaml"
+)
+
+// The flag and the variable that name the configuration file.
+const (
+	configFlag = "config.file"
+	configEnv  = "ROLLWATCH_CONFIG_FILE"
+)
+
+// addConfigFlag gives a command the flag that loaderOf reads.
+func addConfigFlag(cmd *cobra.Command) {
+	cmd.PersistentFlags().String(configFlag, "", "configuration file (default $"+configEnv+"; without any, the environment alone)")
+}
+
+// loaderOf is the loader of the configuration that the command's flags name.
+func loaderOf(cmd *cobra.Command) configLoader {
+	file, _ := cmd.Flags().GetString(configFlag)
+	return configLoader{file: cmp.Or(file, os.Getenv(configEnv)), lookup: os.LookupEnv}
+}
+
+// loadFor loads the configuration for a command; a bad one is a usage error.
+func loadFor(cmd *cobra.Command) (*Config, error) {
+	config, err := loaderOf(cmd).load()
+	if err != nil {
+		return nil, refusedConfig(err)
+	}
+	return config, nil
+}
+
+// refusedConfig is the error of a configuration that cannot be used.
+func refusedConfig(err error) error {
+	if faults, ok := errors.AsType[strictyaml.Faults](err); ok {
+		return usage("the configuration has faults:\n%w", faults)
+	}
+	return usage("%w", err)
+}
+
+func newConfigCommand() *cobra.Command {
+	cmd := group("config", "Check, print and describe the configuration", newConfigCheck(), newConfigPrint(), newConfigSchema())
+	addConfigFlag(cmd)
+	return cmd
+}
+
+func newConfigCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Name every fault of the configuration; exit code 2 if there is one",
+		Long: `Names every fault of the configuration with its line, column and cure, and what
+is left out or not read. Nothing is dialled: rollwatch check does that.`,
+		Example: `  rollwatch config check --config.file=rollwatch.yml`,
+		Args:    wants(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := loadFor(cmd)
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			for _, notice := range config.Notices {
+				fmt.Fprintln(out, "warning:", notice)
+			}
+			_, err = fmt.Fprintf(out, "ok: %s, %s\n",
+				plural(len(config.Targets)+len(config.healthTargets()), "target"), plural(len(config.Services), "service"))
+			return err
+		},
+	}
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+func newConfigPrint() *cobra.Command {
+	return &cobra.Command{
+		Use:   "print",
+		Short: "Print the configuration with every default filled in and secrets masked",
+		Args:  wants(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			config, err := loadFor(cmd)
+			if err != nil {
+				return err
+			}
+			return config.print(cmd.OutOrStdout())
+		},
+	}
+}
+
+func newConfigSchema() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of the configuration file, for editors",
+		Example: `  rollwatch config schema > rollwatch.schema.json
+  # then, as the first line of rollwatch.yml:
+  # yaml-language-server: $schema=rollwatch.schema.json`,
+		Args: wants(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(append(schemaJSON(), '\n'))
+			return err
+		},
+	}
+}
