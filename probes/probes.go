@@ -6,6 +6,8 @@ package probes
 import (
 	"time"
 
+	"github.com/rollwatch/rollwatch/probes/asynq"
+	"github.com/rollwatch/rollwatch/probes/bullmq"
 	"github.com/rollwatch/rollwatch/probes/flags"
 	"github.com/rollwatch/rollwatch/probes/http"
 	"github.com/rollwatch/rollwatch/probes/pgbouncer"
@@ -62,6 +64,20 @@ var Kinds = []Kind{
 		Name: "redis", Section: "redis", Timeout: time.Second,
 		Metrics: redis.Metrics, Up: redis.Up,
 		New: func() probe.Config { return &redis.Config{Required: new(true)} },
+	},
+	{
+		Name: "bullmq", Section: "queues", Selector: bullmq.Kind, Timeout: 2 * time.Second,
+		Metrics: bullmq.Metrics,
+		New: func() probe.Config {
+			return &bullmq.Config{
+				Kind: bullmq.Kind, Prefix: bullmq.DefaultPrefix, MaxFailed: new(bullmq.DefaultMaxFailed), Required: new(true),
+			}
+		},
+	},
+	{
+		Name: "asynq", Section: "queues", Selector: asynq.Kind, Timeout: 2 * time.Second,
+		Metrics: asynq.Metrics,
+		New:     func() probe.Config { return &asynq.Config{Kind: asynq.Kind, Required: new(true)} },
 	},
 	{
 		Name: "flags", Section: "flags", Timeout: time.Second, Planned: true,

@@ -98,9 +98,6 @@ func TestNamesAreClean(t *testing.T) {
 			if len(problems) > 0 {
 				require.NotEmpty(t, m.Note, "%s: %v: rename it, or say in Note whose name it is", m.Name, problems)
 			}
-			if m.Unit != "" && m.Note == "" {
-				require.Contains(t, m.Name, m.Unit, "%s: the unit is not in the name", m.Name)
-			}
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -115,13 +114,9 @@ func (r *reader) drop() {
 }
 
 // readViews reads the views in one batch. Where one fails, the batch fails
-// from there on: it is named, and the rest is sent again without it. Views that
-// failed the last time come last, where they cost the others nothing.
+// from there on: it is named, and the rest is sent again without it.
 func (r *reader) readViews(ctx context.Context, c *cycle) error {
-	pending := slices.Clone(views)
-	slices.SortStableFunc(pending, func(a, b view) int {
-		return suspicion(r.suspect[a.name]) - suspicion(r.suspect[b.name])
-	})
+	pending := r.inOrder()
 	clear(r.suspect)
 	for len(pending) > 0 {
 		done, err := r.readBatch(ctx, c, pending)
@@ -144,11 +139,18 @@ func (r *reader) readViews(ctx context.Context, c *cycle) error {
 	return nil
 }
 
-func suspicion(suspect bool) int {
-	if suspect {
-		return 1
+// inOrder are the views, those last that failed the last time: there they cost
+// the others nothing.
+func (r *reader) inOrder() []view {
+	trusted, suspect := []view{}, []view{}
+	for _, v := range views {
+		if r.suspect[v.name] {
+			suspect = append(suspect, v)
+		} else {
+			trusted = append(trusted, v)
+		}
 	}
-	return 0
+	return append(trusted, suspect...)
 }
 
 // fail records that a view could not be read.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,13 +51,15 @@ func TestPrimary(t *testing.T) {
 		for range 3 {
 			connectTo(t, app)
 		}
+		connectTo(t, strings.Replace(app, "/app?", "/postgres?", 1))
 		exec(t, connectTo(t, app), "BEGIN")
 		exec(t, connectTo(t, app), "BEGIN; SELECT pg_sleep(0.2)")
 		r := eventually(t, p, "an old transaction", func(r probe.Reading) bool {
 			oldest := values(r, activityTransaction, "application_name", "shop", "state", "idle in transaction")
 			return len(oldest) == 1 && oldest[0] > 0.3
 		})
-		require.EqualValues(t, 3, total(r, activityCount, "application_name", "shop", "state", "idle"))
+		require.Equal(t, []float64{1}, values(r, activityCount, "datname", "postgres"), "no zeros for other databases")
+		require.EqualValues(t, 3, total(r, activityCount, "application_name", "shop", "state", "idle", "datname", "app"))
 		require.EqualValues(t, 2, total(r, activityCount, "application_name", "shop", "state", "idle in transaction"))
 		require.EqualValues(t, 1, total(r, activityCount, "application_name", "rollwatch", "state", "active", "usename", "monitor"))
 		require.Empty(t, values(r, activityTransaction, "application_name", "shop", "state", "idle"), "no transaction is not one of 0 seconds")

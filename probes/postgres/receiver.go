@@ -85,20 +85,21 @@ func takeReceiver(c *cycle, rows pgx.Rows) error {
 			return errNotHere // fed from an archive: there is nothing to be broken
 		}
 	}
-	streaming := r.status == "streaming"
-	c.add(receiverUp.Sample(truth(streaming)))
+	c.add(receiverUp.Sample(truth(r.streams())))
 	c.addKnown(receiverSilence, r.silence)
-	if streaming {
+	if r.streams() {
 		c.addKnown(replayBytes, atLeastZero(r.behind))
-		c.addKnown(replaySeconds, r.lag())
 	}
+	c.addKnown(replaySeconds, r.lag())
 	return nil
 }
+
+func (r receiver) streams() bool { return r.status == "streaming" }
 
 // lag is nil while it is not known.
 func (r receiver) lag() *float64 {
 	switch {
-	case r.silence == nil || *r.silence > max(freshFor, r.timeout), r.behind == nil:
+	case !r.streams(), r.silence == nil || *r.silence > max(freshFor, r.timeout), r.behind == nil:
 		return nil
 	case *r.behind <= 0:
 		return new(float64)

@@ -38,6 +38,22 @@ func TestFoldBoundsTheGroups(t *testing.T) {
 	require.Equal(t, groups[:5], fold(groups[:5], 200))
 }
 
+// A view that failed is read after the others, so that it costs them nothing.
+func TestSuspectsComeLast(t *testing.T) {
+	r := newProbe(Config{})
+	require.Equal(t, names(views), names(r.inOrder()))
+	r.suspect = map[string]bool{"connections": true, "slots": true}
+	require.Equal(t, []string{"server", "activity", "replication", "recovery", "wal_receiver", "connections", "slots"}, names(r.inOrder()))
+}
+
+func names(views []view) []string {
+	var all []string
+	for _, v := range views {
+		all = append(all, v.name)
+	}
+	return all
+}
+
 // Seconds behind are known only while the primary is heard.
 func TestLagOfReceiver(t *testing.T) {
 	v := func(f float64) *float64 { return &f }
@@ -45,15 +61,16 @@ func TestLagOfReceiver(t *testing.T) {
 		receiver receiver
 		want     *float64
 	}{
-		"caught up and fresh":                 {receiver{silence: v(10), behind: v(0), age: v(900)}, v(0)},
-		"behind and fresh":                    {receiver{silence: v(10), behind: v(100), age: v(7)}, v(7)},
-		"caught up with a silent primary":     {receiver{silence: v(61), behind: v(0), age: v(900)}, nil},
-		"silent, but within its own time-out": {receiver{silence: v(61), behind: v(0), age: v(900), timeout: 120}, v(0)},
-		"never heard of the primary":          {receiver{behind: v(0), age: v(900)}, nil},
-		"the primary's end is not known":      {receiver{silence: v(1), age: v(900)}, nil},
-		"behind, and nothing replayed yet":    {receiver{silence: v(1), behind: v(100)}, nil},
-		"ahead of the known end":              {receiver{silence: v(1), behind: v(-8), age: v(1)}, v(0)},
-		"two clocks that differ":              {receiver{silence: v(1), behind: v(8), age: v(-0.2)}, v(0)},
+		"caught up and fresh":                 {receiver{status: "streaming", silence: v(10), behind: v(0), age: v(900)}, v(0)},
+		"behind and fresh":                    {receiver{status: "streaming", silence: v(10), behind: v(100), age: v(7)}, v(7)},
+		"caught up with a silent primary":     {receiver{status: "streaming", silence: v(61), behind: v(0), age: v(900)}, nil},
+		"silent, but within its own time-out": {receiver{status: "streaming", silence: v(61), behind: v(0), age: v(900), timeout: 120}, v(0)},
+		"never heard of the primary":          {receiver{status: "streaming", behind: v(0), age: v(900)}, nil},
+		"the primary's end is not known":      {receiver{status: "streaming", silence: v(1), age: v(900)}, nil},
+		"behind, and nothing replayed yet":    {receiver{status: "streaming", silence: v(1), behind: v(100)}, nil},
+		"ahead of the known end":              {receiver{status: "streaming", silence: v(1), behind: v(-8), age: v(1)}, v(0)},
+		"between two connections":             {receiver{status: "waiting", silence: v(1), behind: v(0), age: v(1)}, nil},
+		"two clocks that differ":              {receiver{status: "streaming", silence: v(1), behind: v(8), age: v(-0.2)}, v(0)},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, c.receiver.lag()) })
 	}
