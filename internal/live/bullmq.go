@@ -57,7 +57,8 @@ func Node(tb testing.TB, major int) *BullMQ {
 // installNode fetches what package-lock.json names, if it is not there.
 func installNode(folder string) error {
 	// npm writes this file when everything else is there.
-	return server.Once(filepath.Join(folder, "node_modules", ".package-lock.json"), func() error {
+	proof := filepath.Join(folder, "node_modules", ".package-lock.json")
+	return server.Once(proof, func() error { //nolint:wrapcheck // says all
 		npm := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 		npm.Dir = folder
 		if output, err := npm.CombinedOutput(); err != nil {
@@ -84,8 +85,8 @@ func (b *BullMQ) ask(tb testing.TB, request map[string]any, answer any) {
 		tb.Fatalf("live: BullMQ: %s: no answer: %v\n%s", line, err, b.errors.String())
 	}
 	var reply struct {
-		Result json.RawMessage
-		Error  string
+		Result json.RawMessage `json:"result"`
+		Error  string          `json:"error"`
 	}
 	need(tb, json.Unmarshal(said, &reply))
 	if reply.Error != "" {
@@ -134,7 +135,9 @@ type Options map[string]any
 // Add adds a job and returns its id.
 func (q *Queue) Add(tb testing.TB, options Options) (id string) {
 	tb.Helper()
-	var job struct{ ID string }
+	var job struct {
+		ID string `json:"id"`
+	}
 	q.Call(tb, &job, "add", "job", map[string]any{}, options)
 	return job.ID
 }

@@ -2,6 +2,7 @@ package live_test
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 func TestBullMQRunsInBothMajors(t *testing.T) {
 	redis := live.Redis(t, "--maxmemory-policy", "noeviction")
 	for _, major := range []int{5, 6} {
-		t.Run(fmt.Sprint(major), func(t *testing.T) {
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			queue := live.Node(t, major).Queue(t, redis.URL, fmt.Sprintf("{app:%d}", major), "mail")
 			queue.AddMany(t, 3, nil)
 			queue.Add(t, live.Options{"delay": time.Hour.Milliseconds()})

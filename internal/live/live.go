@@ -71,7 +71,7 @@ func Hang(tb testing.TB) string {
 
 // sourceFolder is where this file is: the Node driver lies beside it.
 func sourceFolder() string {
-	_, file, _, _ := runtime.Caller(0)
+	_, file, _, _ := runtime.Caller(0) //nolint:dogsled // only the file is wanted
 	return filepath.Dir(file)
 }
 

@@ -24,6 +24,9 @@ func TestDoomed(t *testing.T) {
 	if how == "" {
 		return
 	}
+	if how == "no Redis" {
+		live.Redis(t)
+	}
 	postgres := live.Postgres(t)
 	standby := postgres.Standby(t)
 	redis := live.Redis(t, "--save", "60 1")
@@ -73,4 +76,13 @@ func TestNoServerOutlivesItsTest(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAMissingServerFailsTheTestAndSaysHowToGetIt(t *testing.T) {
+	doomed := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDoomed$")
+	doomed.Env = append(os.Environ(), doom+"=no Redis", "PATH="+t.TempDir())
+	output, err := doomed.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(output), "redis-server: not installed: run `make setup`")
+	require.NotContains(t, string(output), "SKIP")
 }

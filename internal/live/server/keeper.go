@@ -29,7 +29,7 @@ server=$!
 echo "$server" >&3
 exec 3>&-
 read -r order || order=purge
-kill -CONT "$server"
+kill -CONT "$server" $(cat "/proc/$server/task/$server/children")
 kill -"$signal" "$server"
 wait "$server"
 [ "$order" = purge ] && rm -rf "$folder"
@@ -57,8 +57,10 @@ func keep(argv []string, folder string, log *os.File, user *syscall.Credential, 
 	shell.Dir = folder
 	shell.Stdout, shell.Stderr = log, log
 	shell.ExtraFiles = []*os.File{write}
-	// A group of its own: the interrupt key of a terminal reaches us, and the keeper only through us.
-	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: user}
+	// A session of its own: the interrupt key of a terminal must not reach the
+	// keeper, nor the SIGHUP that the kernel sends to a process group with a
+	// frozen member when our death orphans it.
+	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: user}
 	leash, err := shell.StdinPipe()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("keeper: %w", err), read.Close())

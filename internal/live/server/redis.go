@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -59,7 +60,7 @@ func (r *Redis) StartReplica(ctx context.Context, args ...string) (*Redis, error
 		return linked(ctx, addr, argument(args, "--requirepass"))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("replica of %s: %w", r.Addr, err)
+		return nil, errors.Join(fmt.Errorf("replica of %s: %w", r.Addr, err), replica.Close())
 	}
 	return replica, nil
 }
@@ -81,7 +82,7 @@ func linked(ctx context.Context, addr, password string) error {
 		return fmt.Errorf("info: %w", err)
 	}
 	if !strings.Contains(info, "master_link_status:up") {
-		return fmt.Errorf("not linked to its primary")
+		return errors.New("not linked to its primary")
 	}
 	return nil
 }

@@ -235,11 +235,15 @@ func newFolder(user *syscall.Credential) (string, error) {
 func FreePort() (string, error) {
 	const lowest, highest = 15000, 32000
 	for range 100 {
-		port := strconv.Itoa(lowest + rand.IntN(highest-lowest)) //nolint:gosec // a port is no secret
+		port := strconv.Itoa(lowest + rand.IntN(highest-lowest))
 		listener, err := net.Listen("tcp", net.JoinHostPort(Host, port))
-		if err == nil {
-			return port, listener.Close()
+		if err != nil {
+			continue
 		}
+		if err := listener.Close(); err != nil {
+			return "", fmt.Errorf("free port: %w", err)
+		}
+		return port, nil
 	}
 	return "", fmt.Errorf("no free port between %d and %d on %s", lowest, highest, Host)
 }
