@@ -53,7 +53,7 @@ func (p *Postgres) StartStandby(ctx context.Context, settings ...string) (*Postg
 		return nil, fmt.Errorf("standby: %w", err)
 	}
 	standby, err := startPostgres(ctx, name, settings, func(ctx context.Context, folder string, user *syscall.Credential) error {
-		program, err := find("pg_basebackup", postgresFolders...)
+		program, err := postgresProgram("pg_basebackup")
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (p *Postgres) streams(ctx context.Context, standby string) error {
 type prepare func(ctx context.Context, folder string, user *syscall.Credential) error
 
 func startPostgres(ctx context.Context, name string, settings []string, fill prepare) (*Postgres, error) {
-	program, err := find("postgres", postgresFolders...)
+	program, err := postgresProgram("postgres")
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +125,19 @@ func startPostgres(ctx context.Context, name string, settings []string, fill pre
 		return nil, err
 	}
 	return &Postgres{Server: s, URL: postgresURL(s.Addr), Name: name}, nil
+}
+
+// postgresProgram is the path of one of PostgreSQL's programs: all are taken
+// from where the server is, since PATH may hold those of another version.
+func postgresProgram(name string) (string, error) {
+	path, err := find("postgres", postgresFolders...)
+	if err != nil {
+		return "", err
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return "", fmt.Errorf("find %s: %w", name, err)
+	}
+	return filepath.Join(filepath.Dir(path), name), nil
 }
 
 // postgresSettings make a small server that starts fast and keeps nothing safe.
@@ -162,7 +175,7 @@ func postgresAccount() (*syscall.Credential, error) {
 // postgresTemplate returns a data folder with Database in it that is made once
 // per version and account and copied for every server: initdb costs seconds.
 func postgresTemplate(ctx context.Context, account *syscall.Credential) (string, error) {
-	initdb, err := find("initdb", postgresFolders...)
+	initdb, err := postgresProgram("initdb")
 	if err != nil {
 		return "", err
 	}
@@ -185,7 +198,7 @@ func postgresTemplate(ctx context.Context, account *syscall.Credential) (string,
 }
 
 func makeTemplate(ctx context.Context, initdb, target string, account *syscall.Credential) error {
-	postgres, err := find("postgres", postgresFolders...)
+	postgres, err := postgresProgram("postgres")
 	if err != nil {
 		return err
 	}
