@@ -2,135 +2,300 @@ package verdict
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/collector"
 )
 
-// An Engine judges every rollout under watch once an interval, records each
-// transition before anyone sees it, and serves the newest Documents.
-type Engine struct{}
+const (
+	// maxJudging bounds how many rollouts are judged at the same time.
+	maxJudging = 16
+	// maxReading bounds how long the evidence for one judgement may take to read.
+	maxReading = 10 * time.Second
+	// maxWriting bounds how long one transaction of the ledger may take.
+	maxWriting = 10 * time.Second
+	// forgetEvery is how often old rollouts are removed from the ledger.
+	forgetEvery = time.Hour
+)
+
+var tracer = otel.Tracer("github.com/rollwatch/rollwatch/verdict")
 
 // Options are what an Engine stands on.
 type Options struct {
-	Config   Config
+	Config   Config // the zero value means DefaultConfig
 	Services []*alerts.Service
 	Gates    alerts.Config
 	Window   collector.Window
 	Ledger   *Ledger
-	Interval time.Duration
+	Interval time.Duration // between two judgements, and between two scrapes
 
 	Endpoints []Endpoint  // who is owed which events
 	OnOwed    func()      // called when deliveries were recorded; nil: nobody waits
 	Log       *zap.Logger // nil: silent
+
+	// Evaluate and TakeBaseline find the evidence; nil: alerts.Evaluate and
+	// alerts.TakeBaseline.
+	Evaluate     func(ctx context.Context, gates []alerts.Gate, scene alerts.Scene) ([]alerts.Finding, error)
+	TakeBaseline func(ctx context.Context, gates []alerts.Gate, scene alerts.Scene, not []alerts.Span) (alerts.Baseline, error)
 }
 
-// An Endpoint is somebody to whom events are owed.
-type Endpoint struct {
-	Name   string
-	Events []EventType // empty: all
+// An Engine judges every rollout under watch once an interval, records each
+// transition before anyone sees it, and serves the newest Documents.
+type Engine struct {
+	opts     Options
+	policy   Policy
+	services map[string]*service
+
+	duration prometheus.Histogram
+
+	mu      sync.Mutex
+	watches map[string]*watch // rollouts under watch, and the newest of each service
+	newest  map[string]string // by service: the id of its newest rollout
+	adopted chan struct{}     // closed when a closed rollout comes back under watch
+
+	forgot time.Time // when old rollouts were last removed; only the loop uses it
 }
 
-// EventType is the type of an event.
-type EventType string
-
-// The types of events. One transition is one event.
-const (
-	VerdictFinal   EventType = "verdict.final"   // the transition to a final verdict
-	VerdictChanged EventType = "verdict.changed" // any other
-)
-
-// EventTypes lists every type of event.
-var EventTypes = []EventType{VerdictFinal, VerdictChanged}
-
-// A Page asks for a part of a list, newest first. Cursor is the Next of the
-// page before; empty for the first.
-type Page struct {
-	Limit  int
-	Cursor string
+// A service is one whose rollouts are judged.
+type service struct {
+	*alerts.Service
+	gates       []alerts.Gate
+	registering sync.Mutex // one registration at a time
 }
 
-// Register records a rollout and begins to watch it. With the idempotency key
-// of an earlier registration it returns that one, and false. A newer rollout
-// of a service supersedes the older.
-func (e *Engine) Register(ctx context.Context, reg Registration, idempotencyKey string) (Rollout, bool, error) {
-	return Rollout{}, false, nil
+// NewEngine takes up the rollouts that the ledger has under watch. Judging
+// begins with Run.
+func NewEngine(ctx context.Context, opts Options) (*Engine, error) {
+	if opts.Config.isZero() {
+		opts.Config = DefaultConfig()
+	}
+	if opts.Log == nil {
+		opts.Log = zap.NewNop()
+	}
+	if opts.Evaluate == nil {
+		opts.Evaluate = alerts.Evaluate
+	}
+	if opts.TakeBaseline == nil {
+		opts.TakeBaseline = alerts.TakeBaseline
+	}
+	e := &Engine{
+		opts:     opts,
+		policy:   opts.Config.Policy(opts.Interval),
+		services: make(map[string]*service, len(opts.Services)),
+		duration: newDuration(),
+		watches:  make(map[string]*watch),
+		newest:   make(map[string]string),
+		adopted:  make(chan struct{}),
+	}
+	for _, s := range opts.Services {
+		e.services[s.Name] = &service{Service: s, gates: alerts.Gates(opts.Gates, s)}
+	}
+	return e, e.load(ctx)
 }
 
-// Rollout returns one rollout, NotFound if there is none.
-func (e *Engine) Rollout(ctx context.Context, id string) (Rollout, error) { return Rollout{}, nil }
-
-// Rollouts lists rollouts of a service (of all, if empty), newest first, and
-// the cursor of the next page.
-func (e *Engine) Rollouts(ctx context.Context, service string, page Page) ([]Rollout, string, error) {
-	return nil, "", nil
+// load takes up what the ledger knows.
+func (e *Engine) load(ctx context.Context) error {
+	open, err := e.opts.Ledger.underWatch(ctx)
+	if err != nil {
+		return err
+	}
+	newest, err := e.opts.Ledger.newestOfEach(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range newest {
+		e.newest[r.Service] = r.ID
+	}
+	for _, r := range slices.Concat(open, newest) {
+		doc, _, err := e.opts.Ledger.lastDocument(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		e.watches[r.ID] = newWatch(r, doc)
+	}
+	return nil
 }
 
-// AddStage records a stage; Conflict when the rollout is finished.
-func (e *Engine) AddStage(ctx context.Context, id string, stage Stage) (Rollout, error) {
-	return Rollout{}, nil
+// Run judges once an interval until ctx ends.
+func (e *Engine) Run(ctx context.Context) {
+	ticker := time.NewTicker(e.opts.Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			e.tick(ctx)
+		}
+	}
 }
 
-// Finish ends the watch.
-func (e *Engine) Finish(ctx context.Context, id string, outcome Outcome) (Rollout, error) {
-	return Rollout{}, nil
+// tick judges every rollout under watch. A service that cannot be judged costs
+// the others nothing: reading evidence has a deadline of half an interval.
+func (e *Engine) tick(ctx context.Context) {
+	var group errgroup.Group
+	group.SetLimit(maxJudging)
+	for _, w := range e.underWatch() {
+		group.Go(func() error {
+			if err := e.judge(ctx, w); err != nil && ctx.Err() == nil {
+				r, _ := w.now()
+				e.opts.Log.Error("cannot judge", zap.String("rollout", r.ID), zap.Error(err))
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // each has told the log what went wrong
+	e.sweep()
+	if now := time.Now(); now.Sub(e.forgot) >= forgetEvery {
+		e.forgot = now
+		if err := e.opts.Ledger.forget(ctx, now.Add(-time.Duration(e.opts.Config.Retention))); err != nil && ctx.Err() == nil {
+			e.opts.Log.Error("cannot remove old rollouts", zap.Error(err))
+		}
+	}
 }
 
-// SetOverride records a human's decision and judges again at once.
-func (e *Engine) SetOverride(ctx context.Context, id string, override Override) (Rollout, error) {
-	return Rollout{}, nil
+// underWatch returns the rollouts that are not final, in the order of their ids.
+func (e *Engine) underWatch() []*watch {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var open []*watch
+	for _, id := range slices.Sorted(maps.Keys(e.watches)) {
+		if r, _ := e.watches[id].now(); !r.Final {
+			open = append(open, e.watches[id])
+		}
+	}
+	return open
 }
 
-// Document returns the newest verdict of a rollout: NotFound, or Unavailable
-// when there was no judgement for three intervals (unless it is a latched rollback).
-func (e *Engine) Document(ctx context.Context, id string) (Document, error) { return Document{}, nil }
-
-// Newest returns the id of the newest rollout of a service.
-func (e *Engine) Newest(ctx context.Context, service string) (string, error) { return "", nil }
-
-// Await returns the Document as soon as its Seq is above seq, or as it is when
-// ctx ends first.
-func (e *Engine) Await(ctx context.Context, id string, seq int64) (Document, error) {
-	return Document{}, nil
+// sweep lets go of closed rollouts that are not the newest of their service;
+// the ledger has them.
+func (e *Engine) sweep() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, w := range e.watches {
+		if r, _ := w.now(); r.Final && e.newest[r.Service] != id {
+			delete(e.watches, id)
+			w.wake()
+		}
+	}
 }
 
-// Deliveries lists webhook deliveries, newest first.
-func (e *Engine) Deliveries(ctx context.Context, page Page) ([]Delivery, string, error) {
-	return nil, "", nil
+// watched returns the watch of a rollout, taking it up from the ledger when it
+// is closed; NotFound if there is no such rollout.
+func (e *Engine) watched(ctx context.Context, id string) (*watch, error) {
+	if w := e.inMemory(id); w != nil {
+		return w, nil
+	}
+	r, err := e.opts.Ledger.rollout(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	doc, _, err := e.opts.Ledger.lastDocument(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.watches[id] == nil {
+		e.watches[id] = newWatch(r, doc)
+		close(e.adopted)
+		e.adopted = make(chan struct{})
+	}
+	return e.watches[id], nil
 }
 
-// ReplayDelivery owes a delivery again, whatever became of it.
-func (e *Engine) ReplayDelivery(ctx context.Context, id string) (Delivery, error) {
-	return Delivery{}, nil
+func (e *Engine) inMemory(id string) *watch {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.watches[id]
 }
 
-// A Delivery is one event owed to one endpoint.
-type Delivery struct {
-	ID          string        `json:"id"`       // of this delivery
-	Event       string        `json:"event"`    // webhook-id: one per transition, the same at every attempt
-	Type        EventType     `json:"type"`     //
-	Endpoint    string        `json:"endpoint"` // the webhook's name
-	Rollout     string        `json:"rollout"`
-	State       DeliveryState `json:"state"`
-	Attempts    int           `json:"attempts"`
-	CreatedAt   time.Time     `json:"created_at"`
-	OwedSince   time.Time     `json:"-"` // when trying began; a replay begins anew
-	NextAttempt time.Time     `json:"next_attempt,omitzero"`
-	DeliveredAt time.Time     `json:"delivered_at,omitzero"`
-	LastError   string        `json:"last_error,omitempty"`
-	Payload     []byte        `json:"-"` // the exact bytes that are signed
+// Degraded says why the judge cannot do all it should; empty when it can.
+func (e *Engine) Degraded() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(e.watches)) {
+		if trouble := e.watches[id].inTrouble(); trouble != "" {
+			return fmt.Sprintf("%s: %s", id, trouble)
+		}
+	}
+	return ""
 }
 
-// DeliveryState is what became of a Delivery.
-type DeliveryState string
+// readingTime is how long the evidence for one judgement may take to read.
+func (e *Engine) readingTime() time.Duration { return min(maxReading, e.opts.Interval/2) }
 
-// The states of a delivery.
-const (
-	Owed      DeliveryState = "owed"
-	Delivered DeliveryState = "delivered"
-	Failed    DeliveryState = "failed"   // given up after two hours
-	Disabled  DeliveryState = "disabled" // the endpoint answered 410
-)
+// A watch is one rollout in memory.
+type watch struct {
+	change sync.Mutex // held by whoever changes the rollout, over the writing to the ledger
+
+	mu      sync.Mutex // guards what is below, never held over anything slow
+	rollout Rollout
+	doc     Document      // the newest; without Seq before the first
+	changes int           // of the rollout, apart from those that judging makes
+	suspect bool          // the ledger may know more than memory: a write failed
+	trouble string        // why the last judgement could not be made or recorded
+	changed chan struct{} // closed at the next transition
+}
+
+func newWatch(r Rollout, doc Document) *watch {
+	return &watch{rollout: r, doc: doc, changed: make(chan struct{})}
+}
+
+// now returns the rollout and its newest document.
+func (w *watch) now() (Rollout, Document) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rollout, w.doc
+}
+
+// wake tells all that wait for a transition to look again.
+func (w *watch) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// publish shows a new document.
+func (w *watch) publish(r Rollout, doc Document) {
+	w.mu.Lock()
+	transition := doc.Seq != w.doc.Seq
+	w.rollout, w.doc, w.trouble, w.suspect = r, doc, "", false
+	w.mu.Unlock()
+	if transition {
+		w.wake()
+	}
+}
+
+// fail remembers why the verdict shown is not renewed. After a write that failed
+// memory is not trusted before the ledger was read again.
+func (w *watch) fail(err error, suspect bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trouble = err.Error()
+	w.suspect = w.suspect || suspect
+}
+
+func (w *watch) inTrouble() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.trouble
+}
+
+// snapshot returns the rollout with the count of its changes.
+func (w *watch) snapshot() (Rollout, int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rollout, w.changes
+}

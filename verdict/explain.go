@@ -33,6 +33,8 @@ func (c *sitting) document(d decision) Document {
 		Missing:      c.missing(),
 		Findings:     c.findings,
 		SupersededBy: c.SupersededBy,
+
+		MinDetectable: c.minDetectable(),
 	}
 	if c.overrideInForce() {
 		override := *c.Override
@@ -130,6 +132,17 @@ func (c *sitting) missing() []Missing {
 		missing = append(missing, m)
 	}
 	return missing
+}
+
+// minDetectable is, by gate, the smallest change that would have been found.
+func (c *sitting) minDetectable() map[string]float64 {
+	ratios := make(map[string]float64)
+	for _, f := range c.findings {
+		if f.MinDetectable > 0 && isNumber(f.MinDetectable) {
+			ratios[f.Gate] = f.MinDetectable
+		}
+	}
+	return ratios
 }
 
 func stateInWords(s alerts.State) string {

@@ -41,15 +41,6 @@ func JudgeRecord(r Rollout, p Policy, now time.Time) (Document, bool) {
 	return Document{}, false
 }
 
-// EvidenceFrom is the time from which evidence counts: the start of the
-// rollout, or the newest override, after which only later evidence does.
-func (r Rollout) EvidenceFrom() time.Time {
-	if o := r.Override; o != nil && o.At.After(r.StartedAt) {
-		return o.At
-	}
-	return r.StartedAt
-}
-
 // A sitting is one judgement in the making.
 type sitting struct {
 	Rollout
@@ -72,7 +63,7 @@ type decision struct {
 type rule func(*sitting) (decision, bool)
 
 // byRecord are the rules that need no evidence. Together with byEvidence they
-// are the order of decision: the first match decides.
+// are the order of decision: the first match decides, undecided when none does.
 var byRecord = []rule{
 	(*sitting).finished,
 	(*sitting).overridden,
@@ -87,7 +78,6 @@ var byEvidence = []rule{
 	(*sitting).promoted,
 	(*sitting).underWatch,
 	(*sitting).covered,
-	(*sitting).undecided,
 }
 
 func newSitting(r Rollout, findings []alerts.Finding, p Policy, now time.Time) *sitting {
@@ -108,7 +98,7 @@ func (c *sitting) decide() decision {
 			return d
 		}
 	}
-	panic("verdict: the last rule leaves nothing undecided")
+	return c.undecided()
 }
 
 func (c *sitting) finished() (decision, bool) {
@@ -165,14 +155,17 @@ func (c *sitting) underWatch() (decision, bool) {
 }
 
 func (c *sitting) covered() (decision, bool) {
-	open := c.those(func(f alerts.Finding) bool { return c.pends(f) || c.uncovered(f) != "" })
-	return decision{word: Promote, final: c.afterWatchEnded(), why: "every required gate was covered and none fired"}, len(open) == 0
+	speaks := len(c.those(required)) > 0
+	return decision{word: Promote, final: c.afterWatchEnded(), why: "every required gate was covered and none fired"},
+		speaks && len(c.those(c.isOpen)) == 0
 }
 
-func (c *sitting) undecided() (decision, bool) {
-	by := c.those(func(f alerts.Finding) bool { return c.pends(f) || c.uncovered(f) != "" })
-	return decision{word: HoldOn, final: c.judgingEnded(), by: by}, true
+func (c *sitting) undecided() decision {
+	return decision{word: HoldOn, final: c.judgingEnded(), by: c.those(c.isOpen), why: "no gate is required of the service, so nothing speaks for it"}
 }
+
+// isOpen says whether a finding keeps the rollout from being promoted.
+func (c *sitting) isOpen(f alerts.Finding) bool { return c.pends(f) || c.uncovered(f) != "" }
 
 func (c *sitting) overrideInForce() bool {
 	return c.Override != nil && c.now.Before(c.Override.Until)
@@ -240,28 +233,29 @@ func (c *sitting) uncovered(f alerts.Finding) string {
 	}
 }
 
+func isNumber(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
 // finite drops numbers that JSON cannot carry: one gate's division by zero must
 // not keep a verdict from being written down.
 func finite(f alerts.Finding) alerts.Finding {
-	number := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
-	if f.Observed != nil && !number(*f.Observed) {
+	if f.Observed != nil && !isNumber(*f.Observed) {
 		f.Observed = nil
 	}
-	if f.Limit != nil && !number(*f.Limit) {
+	if f.Limit != nil && !isNumber(*f.Limit) {
 		f.Limit = nil
 	}
-	if f.Baseline != nil && !(number(f.Baseline.Value) && number(f.Baseline.N)) {
+	if f.Baseline != nil && !(isNumber(f.Baseline.Value) && isNumber(f.Baseline.N)) {
 		f.Baseline = nil
 	}
-	if f.Evidence != nil && !(number(f.Evidence.Guard) && number(f.Evidence.Needed)) {
+	if f.Evidence != nil && !(isNumber(f.Evidence.Guard) && isNumber(f.Evidence.Needed)) {
 		evidence := *f.Evidence
 		evidence.Guard, evidence.Needed = 0, 0
 		f.Evidence = &evidence
 	}
-	if !number(f.N) {
+	if !isNumber(f.N) {
 		f.N = 0
 	}
-	if !number(f.Coverage) {
+	if !isNumber(f.Coverage) {
 		f.Coverage = 0
 	}
 	return f

@@ -276,7 +276,6 @@ func TestOverrideExpires(t *testing.T) {
 	require.Equal(t, HoldOn, doc.Verdict)
 	require.Equal(t, "hold: ada decided: known", doc.Progress)
 	require.NotNil(t, doc.Override)
-	require.Equal(t, r.Override.At, r.EvidenceFrom())
 
 	expired := r.Override.Until
 	doc = Judge(r, healthy(expired), defaultPolicy(), expired)
@@ -291,6 +290,13 @@ func TestFinishedKeepsItsLastVerdict(t *testing.T) {
 	doc := Judge(r, row.findings(), defaultPolicy(), row.now())
 	require.Equal(t, HoldOn, doc.Verdict)
 	require.True(t, doc.Final)
+}
+
+func TestNothingSpeaksForAServiceWithoutGates(t *testing.T) {
+	row := truthCase{Strategy: alerts.BlueGreen, Elapsed: 5 * time.Minute}
+	doc := Judge(row.rollout(), nil, defaultPolicy(), row.now())
+	require.Equal(t, HoldOn, doc.Verdict)
+	require.Equal(t, "hold: no gate is required of the service, so nothing speaks for it", doc.Progress)
 }
 
 func TestReasonsNameWhatDecidedFirst(t *testing.T) {

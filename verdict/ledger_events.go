@@ -10,7 +10,7 @@ import (
 )
 
 // A transition is one change of the verdict on a rollout, and everything that
-// becomes true with it.
+// becomes true with it. Without an event only the rollout has changed.
 type transition struct {
 	rollout  Rollout // as it is afterwards
 	override *Override
@@ -39,6 +39,9 @@ func (l *Ledger) record(ctx context.Context, t transition) error {
 				return err
 			}
 		}
+		if t.event == "" {
+			return nil
+		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO transitions (event, rollout, seq, type, at, document, payload) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 			t.event, t.rollout.ID, t.document.Seq, t.typ, at, document, t.payload); err != nil {
 			return err
@@ -53,9 +56,11 @@ func (l *Ledger) record(ctx context.Context, t transition) error {
 	})
 }
 
+// updateRollout writes what judging changes. That a rollout is superseded is
+// written by the registration of the newer one, at which nobody else may undo it.
 func updateRollout(ctx context.Context, tx *sql.Tx, r Rollout) error {
-	_, err := tx.ExecContext(ctx, `UPDATE rollouts SET verdict = ?, final = ?, seq = ?, latched = ?, latched_at = ?, superseded_by = ?, outcome = ?, finished_at = ? WHERE id = ?`,
-		r.Verdict, r.Final, r.Seq, r.Latched, nanos(r.LatchedAt), r.SupersededBy, r.Outcome, nanos(r.FinishedAt), r.ID)
+	_, err := tx.ExecContext(ctx, `UPDATE rollouts SET verdict = ?, final = ?, seq = ?, latched = ?, latched_at = ?, outcome = ?, finished_at = ? WHERE id = ?`,
+		r.Verdict, r.Final, r.Seq, r.Latched, nanos(r.LatchedAt), r.Outcome, nanos(r.FinishedAt), r.ID)
 	return err
 }
 
