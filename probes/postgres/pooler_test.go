@@ -83,9 +83,8 @@ func pool(client net.Conn, server string, ignore bool) {
 }
 
 // Behind a pooler the limits hold in each transaction, and stay with nobody.
-func TestPooler(t *testing.T) {
-	t.Parallel()
-	pg := live.Postgres(t)
+func testPooler(t *testing.T, pg *live.PG) {
+	t.Helper()
 	for name, ignore := range map[string]bool{"that refuses our settings": false, "that drops our settings": true} {
 		t.Run(name, func(t *testing.T) {
 			u, err := url.Parse(pg.URL)

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"os"
@@ -22,7 +21,6 @@ const ourSessions = "SELECT count(*) FROM pg_stat_activity WHERE application_nam
 
 // What is read of one primary is what the test did to it.
 func TestPrimary(t *testing.T) {
-	t.Parallel()
 	pg := live.Postgres(t, "max_connections=30", "superuser_reserved_connections=4")
 	admin := connectTo(t, pg.URL)
 	exec(t, admin, "CREATE ROLE plain LOGIN; CREATE ROLE monitor LOGIN; GRANT pg_monitor TO monitor")
@@ -129,12 +127,15 @@ func TestPrimary(t *testing.T) {
 			"schema", "public", "connection_limit", "5", "pgbouncer", "true", "pool_timeout", "10", "socket_timeout", "5",
 			"statement_cache_size", "0", "connect_timeout", "5", "sslaccept", "strict", "application_name", "prisma")))
 	})
+
+	t.Run("limits its statements", func(t *testing.T) { testStatementTimeout(t, pg) })
+	t.Run("stays harmless behind a pooler", func(t *testing.T) { testPooler(t, pg) })
+	t.Run("follows its password", func(t *testing.T) { testPassword(t, pg) })
 }
 
 // A server that stops answering costs a reading its deadline and no more, and
 // is read again when it goes on.
 func TestFrozenServer(t *testing.T) {
-	t.Parallel()
 	pg := live.Postgres(t)
 	p := open(t, pg.URL)
 	read(t, p)
@@ -150,11 +151,15 @@ func TestFrozenServer(t *testing.T) {
 	admin := connectTo(t, pg.URL)
 	require.Eventually(t, func() bool { return queryInt(t, admin, ourSessions) == 1 }, 10*time.Second, 20*time.Millisecond,
 		"the sessions that hung are gone")
+
+	pg.Freeze(t)
+	start := time.Now()
+	require.NoError(t, p.Close())
+	require.Less(t, time.Since(start), 2*closeWithin, "closing is quick also while the server does not answer")
 }
 
 // A server that was restarted between two readings was never down for us.
 func TestRestartedServer(t *testing.T) {
-	t.Parallel()
 	pg := live.Postgres(t)
 	p := open(t, pg.URL)
 	first := value(t, read(t, p), startTime)
@@ -173,7 +178,6 @@ func TestRestartedServer(t *testing.T) {
 
 // A server that accepts and never answers, as behind a broken load balancer.
 func TestServerThatNeverAnswers(t *testing.T) {
-	t.Parallel()
 	p := open(t, "postgresql://rollwatch:hunter2@"+live.Hang(t)+"/app")
 	start := time.Now()
 	_, err := tryRead(t, p, 200*time.Millisecond)
@@ -184,9 +188,8 @@ func TestServerThatNeverAnswers(t *testing.T) {
 
 // A password that is wrong is said to be, and not shown; one that is rotated in
 // its file works at the next connection.
-func TestPassword(t *testing.T) {
-	t.Parallel()
-	pg := live.Postgres(t)
+func testPassword(t *testing.T, pg *live.PG) {
+	t.Helper()
 	pg.Exec(t, "CREATE ROLE keyed LOGIN PASSWORD 'first-key'")
 	var hba string
 	require.NoError(t, connectTo(t, pg.URL).QueryRow(t.Context(), "SHOW hba_file").Scan(&hba))
@@ -219,9 +222,8 @@ func TestPassword(t *testing.T) {
 
 // The statements' own limit is a part of the reading's deadline, and never
 // longer than it was configured.
-func TestStatementTimeout(t *testing.T) {
-	t.Parallel()
-	pg := live.Postgres(t)
+func testStatementTimeout(t *testing.T, pg *live.PG) {
+	t.Helper()
 	for _, c := range []struct {
 		configured, within time.Duration
 		want               int64 // milliseconds
@@ -242,19 +244,4 @@ func TestStatementTimeout(t *testing.T) {
 			require.InDelta(t, want, got, float64(want)/10, setting)
 		}
 	}
-}
-
-// Closing is quick also while the server does not answer.
-func TestCloseWhileFrozen(t *testing.T) {
-	t.Parallel()
-	pg := live.Postgres(t)
-	p := open(t, pg.URL)
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	_, err := p.Read(ctx)
-	require.NoError(t, err)
-	pg.Freeze(t)
-	start := time.Now()
-	require.NoError(t, p.Close())
-	require.Less(t, time.Since(start), 2*closeWithin)
 }

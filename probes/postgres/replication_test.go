@@ -13,11 +13,10 @@ import (
 // Both sides of a replication through its life: idle, held back, cut off,
 // promoted. At no time is a lag of 0 made up.
 func TestReplication(t *testing.T) {
-	t.Parallel()
 	primary := live.Postgres(t)
 	standby := primary.Standby(t)
 	onPrimary, onStandby := connectTo(t, primary.URL), connectTo(t, standby.URL)
-	exec(t, onPrimary, "CREATE TABLE events (body text)")
+	exec(t, onPrimary, "CREATE TABLE events (body text); CREATE ROLE plain LOGIN")
 	upper, lower := open(t, primary.URL), open(t, standby.URL)
 	slot := []string{"slot_name", standby.Name}
 
@@ -50,6 +49,8 @@ func TestReplication(t *testing.T) {
 		require.EqualValues(t, 1, value(t, r, slotActive, slot...))
 		require.EqualValues(t, 1, value(t, r, slotStatus, append(slot, "wal_status", "reserved", "slot_type", "physical")...))
 	})
+
+	t.Run("without pg_monitor it is denied, not zero", func(t *testing.T) { testReplicationDenied(t, primary, standby) })
 
 	t.Run("a paused replay is bytes behind on both sides", func(t *testing.T) {
 		exec(t, onStandby, "SELECT pg_wal_replay_pause()")
@@ -120,32 +121,23 @@ func TestReplication(t *testing.T) {
 
 // Without pg_monitor a standby shows only that there is a receiver: that is
 // not a lag of 0.
-func TestReplicationDenied(t *testing.T) {
-	t.Parallel()
-	primary := live.Postgres(t)
-	primary.Exec(t, "CREATE ROLE plain LOGIN")
-	standby := primary.Standby(t)
-	for _, side := range []struct {
-		url     string
-		view    string
-		nothing []*probe.Metric
-	}{
-		{primary.URL, "replication", replicationMetrics},
-		{standby.URL, "wal_receiver", receiverMetrics},
-	} {
-		r := read(t, open(t, as(t, side.url, plainUser)))
-		require.Equal(t, probe.ViewDenied, stateOfView(r, side.view))
-		for _, m := range side.nothing {
-			require.Empty(t, values(r, m), m.Name)
-		}
+func testReplicationDenied(t *testing.T, primary, standby *live.PG) {
+	t.Helper()
+	upper := read(t, open(t, as(t, primary.URL, plainUser)))
+	require.Equal(t, probe.ViewDenied, stateOfView(upper, "replication"))
+	for _, m := range replicationMetrics {
+		require.Empty(t, values(upper, m), m.Name)
 	}
-	r := read(t, open(t, as(t, standby.URL, plainUser)))
-	require.Equal(t, probe.ViewRead, stateOfView(r, "recovery"), "anybody may know whether replay is paused")
+	lower := read(t, open(t, as(t, standby.URL, plainUser)))
+	require.Equal(t, probe.ViewDenied, stateOfView(lower, "wal_receiver"))
+	for _, m := range receiverMetrics {
+		require.Empty(t, values(lower, m), m.Name)
+	}
+	require.Equal(t, probe.ViewRead, stateOfView(lower, "recovery"), "anybody may know whether replay is paused")
 }
 
 // A standby that feeds another is asked for its own end of the WAL.
 func TestCascade(t *testing.T) {
-	t.Parallel()
 	primary := live.Postgres(t, "full_page_writes=on") // or no backup can be taken of its standby
 	middle := primary.Standby(t)
 	last := middle.Standby(t)
