@@ -65,11 +65,10 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	for _, v := range visits {
 		v.crew = server.crews[v.name]
 	}
-	left, err := r.abandoned(ctx, visits, server, views)
-	if err != nil {
+	if err := r.abandoned(ctx, visits, views); err != nil {
 		return probe.Reading{}, fmt.Errorf("stalled-check: %w", err)
 	}
-	return r.reading(visits, left, server, surplus, views), nil
+	return r.reading(visits, server, surplus, views), nil
 }
 
 // A server is what is read once for all queues.
@@ -139,10 +138,8 @@ const mgetKeys = 100
 
 // abandoned finds the active jobs on which nobody works: no worker is
 // connected, and the key that workers renew is gone. Once may be the moment
-// between two renewals; twice in a row is no moment. The answer holds a number
-// for each queue of which it is known.
-func (r *reader) abandoned(ctx context.Context, visits []*visit, s server, views redis.Views) (map[*visit]int64, error) {
-	left := make(map[*visit]int64, len(visits))
+// between two renewals; twice in a row is no moment.
+func (r *reader) abandoned(ctx context.Context, visits []*visit, views redis.Views) error {
 	var suspects []*visit
 	for _, v := range visits {
 		switch {
@@ -150,8 +147,7 @@ func (r *reader) abandoned(ctx context.Context, visits []*visit, s server, views
 		case v.count[active] > 0 && v.crew.workers == 0:
 			suspects = append(suspects, v)
 		default:
-			v.unserved = 0
-			left[v] = 0
+			v.judge(true)
 		}
 	}
 	type question struct {
@@ -170,27 +166,27 @@ func (r *reader) abandoned(ctx context.Context, visits []*visit, s server, views
 		q.renew = pipe.MGet(ctx, keys...)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, q := range questions {
 		if !views.Note(viewAbandoned, q.renew.Err()) {
 			continue
 		}
 		for i, v := range q.about {
-			left[v] = v.judge(q.renew.Val()[i] != nil)
+			v.judge(q.renew.Val()[i] != nil)
 		}
 	}
-	return left, nil
+	return nil
 }
 
-// judge answers how many of a suspect's active jobs are abandoned.
-func (v *visit) judge(renewed bool) int64 {
-	if renewed {
+// judge takes whether somebody works on the queue.
+func (v *visit) judge(served bool) {
+	v.judged = true
+	if served {
 		v.unserved = 0
-		return 0
+		return
 	}
-	if v.unserved++; v.unserved < 2 {
-		return 0
+	if v.unserved++; v.unserved >= 2 {
+		v.left = v.count[active]
 	}
-	return v.count[active]
 }

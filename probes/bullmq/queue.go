@@ -65,6 +65,8 @@ type visit struct {
 	waited  time.Duration
 	dated   bool // waited is known
 	crew    crew
+	left    int64 // active jobs on which nobody works
+	judged  bool  // left is known
 }
 
 // askFirst asks what is always asked.

@@ -3,7 +3,6 @@ package bullmq
 import (
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
 	"github.com/rollwatch/rollwatch/probes/redis"
@@ -16,7 +15,7 @@ const maxNames = 5
 const seriesOfQueue = len(states) + 7
 
 // reading puts together what was read.
-func (r *reader) reading(visits []*visit, left map[*visit]int64, s server, surplus int, views redis.Views) probe.Reading {
+func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Views) probe.Reading {
 	samples := make([]probe.Sample, 0, len(visits)*seriesOfQueue+2)
 	details := map[string]any{"queues": len(visits)}
 	samples = append(samples, queues.Sample(float64(len(visits))))
@@ -34,47 +33,55 @@ func (r *reader) reading(visits []*visit, left map[*visit]int64, s server, surpl
 				samples = append(samples, trackWorkers.Sample(float64(v.crew.tracks[track]), v.name, track))
 			}
 		}
-		if n, ok := left[v]; ok {
-			samples = append(samples, abandoned.Sample(float64(n), v.label...))
+		if v.judged {
+			samples = append(samples, abandoned.Sample(float64(v.left), v.label...))
 		}
 	}
 	if surplus > 0 {
 		details["queuesNotRead"] = surplus
 	}
-	r.worst(details, visits, left)
+	worst(details, visits)
+	if r.known.fixed {
+		r.absent(details, visits)
+	}
 	return probe.Reading{Samples: samples, Views: views, Ill: r.ill(details, visits), Details: details}
 }
 
 // worst names the queues that one would look at first.
-func (r *reader) worst(details map[string]any, visits []*visit, left map[*visit]int64) {
-	var oldest time.Duration
-	var leftBehind []string
+func worst(details map[string]any, visits []*visit) {
+	var longest *visit
+	var left []string
+	for _, v := range visits {
+		if v.waited > 0 && (longest == nil || v.waited > longest.waited) {
+			longest = v
+		}
+		if v.left > 0 && len(left) < maxNames {
+			left = append(left, v.name)
+		}
+	}
+	if longest != nil {
+		details["oldestWaiting"] = map[string]any{"queue": longest.name, "seconds": math.Round(longest.waited.Seconds())}
+	}
+	if len(left) > 0 {
+		details["abandoned"] = left
+	}
+}
+
+// absent names the queues that the configuration names and that are not there.
+func (r *reader) absent(details map[string]any, visits []*visit) {
 	there := map[string]bool{}
 	for _, v := range visits {
 		there[v.name] = true
-		if v.waited > oldest {
-			oldest = v.waited
-			details["oldestWaiting"] = map[string]any{"queue": v.name, "seconds": math.Round(oldest.Seconds())}
-		}
-		if left[v] > 0 && len(leftBehind) < maxNames {
-			leftBehind = append(leftBehind, v.name)
-		}
 	}
-	if len(leftBehind) > 0 {
-		details["abandoned"] = leftBehind
-	}
-	if !r.known.fixed {
-		return
-	}
-	var absent []string
+	var names []string
 	known, _, _ := r.known.snapshot()
 	for _, q := range known {
-		if !there[q.name] && len(absent) < maxNames {
-			absent = append(absent, q.name)
+		if !there[q.name] && len(names) < maxNames {
+			names = append(names, q.name)
 		}
 	}
-	if len(absent) > 0 {
-		details["absent"] = absent
+	if len(names) > 0 {
+		details["absent"] = names
 	}
 }
 
