@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ func TestWritesWithoutTokensComeFromThisMachine(t *testing.T) {
 // Every route that writes is closed to strangers, and every one that reads is open.
 func TestEveryRouteIsGuarded(t *testing.T) {
 	w := newWorld(t)
-	for _, route := range w.handler.routes() {
+	for _, route := range slices.Concat(w.handler.routes(), w.handler.longRoutes()) {
 		path := strings.NewReplacer("{id}", "r-1", "{service}", "api", "{gate:advance|promote|rollback}", "promote").Replace(route.path)
 		r := request(route.method, path, "")
 		r.RemoteAddr = "10.0.0.7:4000"
@@ -139,7 +140,7 @@ func TestReadsMayNeedAToken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens")
 	writeTokens(t, path, line("deployer", "s3cret"))
 	w := newWorld(t, func(opts *Options) { opts.Config = Config{TokensFile: path, Reads: ReadsToken} })
-	for _, route := range w.handler.routes() {
+	for _, route := range slices.Concat(w.handler.routes(), w.handler.longRoutes()) {
 		path := strings.NewReplacer("{id}", "r-1", "{service}", "api", "{gate:advance|promote|rollback}", "promote").Replace(route.path)
 		answer := w.send(request(route.method, path, ""))
 		require.Equal(t, route.right != public, answer.Code == http.StatusUnauthorized, "%s %s: %d", route.method, path, answer.Code)

@@ -51,8 +51,13 @@ type Options struct {
 
 // The limits of what one client may take.
 const (
-	maxBody   = 1 << 20          // bytes of a request's body
-	maxWait   = 60 * time.Second // of ?wait=
+	maxBody = 1 << 20          // bytes of a request's body
+	maxWait = 60 * time.Second // of ?wait=
+
+	// endpointTime is how long a short answer may take. It ends before the
+	// server's own deadlines, so that there is time to say so.
+	endpointTime = 20 * time.Second
+
 	maxLong   = 128              // waiting requests and event streams at one time
 	heartbeat = 15 * time.Second // between two signs of life of an event stream
 	writeTime = 10 * time.Second // for a client to take what is written to a long answer

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,17 +32,9 @@ type problem struct {
 	Error *verdict.Error `json:"error"`
 }
 
-// fail answers with err. What is not a refusal made for the reader is logged
-// and said to be internal: its text may tell more than a client should know.
+// fail answers with err.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	refusal, ok := errors.AsType[*verdict.Error](err)
-	if !ok {
-		if r.Context().Err() != nil {
-			return // the client is gone, and nobody reads the answer
-		}
-		h.opts.Log.Error("cannot answer", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Error(err))
-		refusal = &verdict.Error{Code: verdict.Internal, Message: "internal error; the log of rollwatch says more"}
-	}
+	refusal := h.refusal(r, err)
 	status, ok := statuses[refusal.Code]
 	if !ok {
 		status = http.StatusInternalServerError
@@ -50,14 +43,32 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="rollwatch"`)
 	case http.StatusServiceUnavailable:
-		h.setRetryAfter(w)
+		setRetryAfter(w, cmp.Or(refusal.RetryAfter, h.opts.Interval))
 	}
 	h.reply(w, status, problem{refusal})
 }
 
-// setRetryAfter tells the client to ask again after the next judgement.
-func (h *Handler) setRetryAfter(w http.ResponseWriter) {
-	seconds := max(1, int((h.opts.Interval+time.Second-1)/time.Second))
+// errInternal is all that a client is told of an error that was not made for it.
+var errInternal = &verdict.Error{Code: verdict.Internal, Message: "internal error; the log of rollwatch says more"}
+
+// refusal is what the client is told of err. What is not made for it is logged
+// and said to be internal: its text may tell more than a client should know.
+func (h *Handler) refusal(r *http.Request, err error) *verdict.Error {
+	if refusal, ok := errors.AsType[*verdict.Error](err); ok {
+		return refusal
+	}
+	if r.Context().Err() != nil {
+		// Too slow, or the client is gone. Never silence: an answer that is not
+		// written is a 200, and an open gate.
+		return &verdict.Error{Code: verdict.Unavailable, Message: "it took too long; try again"}
+	}
+	h.opts.Log.Error("cannot answer", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Error(err))
+	return errInternal
+}
+
+// setRetryAfter tells the client when to ask again.
+func setRetryAfter(w http.ResponseWriter, after time.Duration) {
+	seconds := max(1, int((after+time.Second-1)/time.Second))
 	w.Header().Set("Retry-After", strconv.Itoa(seconds))
 }
 
@@ -116,5 +127,5 @@ func (h *Handler) recover(w *answer, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	w.Header().Del("Content-Type")
-	h.reply(w, http.StatusInternalServerError, problem{&verdict.Error{Code: verdict.Internal, Message: "internal error; the log of rollwatch says more"}})
+	h.reply(w, http.StatusInternalServerError, problem{errInternal})
 }

@@ -18,6 +18,7 @@ type fakeJudge struct {
 	keys      map[string]string
 	owed      []verdict.Delivery
 	err       error // answered by everything, when set
+	hanging   bool  // nothing is answered before the request's context ends
 }
 
 func newFakeJudge() *fakeJudge {
@@ -50,6 +51,22 @@ func (j *fakeJudge) breakWith(err error) {
 	defer j.mu.Unlock()
 	j.err = err
 	j.announce()
+}
+
+func (j *fakeJudge) hang() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.hanging = true
+}
+
+func (j *fakeJudge) patience(ctx context.Context) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.hanging {
+		return nil
+	}
+	<-ctx.Done()
+	return fmt.Errorf("read the ledger: %w", ctx.Err())
 }
 
 func (j *fakeJudge) Register(_ context.Context, reg verdict.Registration, key string) (verdict.Rollout, bool, error) {
@@ -88,7 +105,10 @@ func (j *fakeJudge) find(id string) (*verdict.Rollout, error) {
 	return &verdict.Rollout{}, &verdict.Error{Code: verdict.NotFound, Message: "there is no rollout " + id}
 }
 
-func (j *fakeJudge) Rollout(_ context.Context, id string) (verdict.Rollout, error) {
+func (j *fakeJudge) Rollout(ctx context.Context, id string) (verdict.Rollout, error) {
+	if err := j.patience(ctx); err != nil {
+		return verdict.Rollout{}, err
+	}
 	return j.change(id, func(*verdict.Rollout) {})
 }
 
@@ -129,7 +149,10 @@ func (j *fakeJudge) SetOverride(_ context.Context, id string, override verdict.O
 	return j.change(id, func(r *verdict.Rollout) { r.Override = &override })
 }
 
-func (j *fakeJudge) Document(_ context.Context, id string) (verdict.Document, error) {
+func (j *fakeJudge) Document(ctx context.Context, id string) (verdict.Document, error) {
+	if err := j.patience(ctx); err != nil {
+		return verdict.Document{}, err
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	_, err := j.find(id)

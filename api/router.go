@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -39,11 +41,8 @@ func (h *Handler) routes() []route {
 		{http.MethodPatch, "/api/v1/rollouts/{id}", write, h.stageRollout},
 		{http.MethodPost, "/api/v1/rollouts/{id}/finish", write, h.finishRollout},
 		{http.MethodPost, "/api/v1/rollouts/{id}/override", write, h.overrideRollout},
-		{http.MethodGet, "/api/v1/rollouts/{id}/verdict", read, h.document(byID)},
 		{http.MethodGet, "/api/v1/rollouts/{id}" + gate, read, h.gate(byID)},
 		{http.MethodPost, "/api/v1/rollouts/{id}" + gate, read, h.gate(byID)},
-		{http.MethodGet, "/api/v1/rollouts/{id}/events", read, h.events},
-		{http.MethodGet, "/api/v1/services/{service}/verdict", read, h.document(h.byService)},
 		{http.MethodGet, "/api/v1/services/{service}" + gate, read, h.gate(h.byService)},
 		{http.MethodPost, "/api/v1/services/{service}" + gate, read, h.gate(h.byService)},
 		{http.MethodGet, "/api/v1/deliveries", read, h.listDeliveries},
@@ -51,20 +50,44 @@ func (h *Handler) routes() []route {
 	}
 }
 
+// longRoutes are those whose answer may take longer than endpointTime.
+func (h *Handler) longRoutes() []route {
+	return []route{
+		{http.MethodGet, "/api/v1/rollouts/{id}/verdict", read, h.document(byID)},
+		{http.MethodGet, "/api/v1/services/{service}/verdict", read, h.document(h.byService)},
+		{http.MethodGet, "/api/v1/rollouts/{id}/events", read, h.events},
+	}
+}
+
 // newRouter builds the router. It never redirects: a deploy tool that is sent
 // elsewhere takes the redirect itself for the verdict.
 func (h *Handler) newRouter() *mux.Router {
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
-	for _, route := range h.routes() {
+	mount := func(route route, handler http.Handler) {
 		methods := []string{route.method}
 		if route.method == http.MethodGet {
 			methods = append(methods, http.MethodHead)
 		}
-		router.Path(route.path).Methods(methods...).Handler(h.serve(h.guard(route.right, route.endpoint)))
+		router.Path(route.path).Methods(methods...).Handler(handler)
+	}
+	for _, route := range h.routes() {
+		mount(route, within(endpointTime, h.serve(h.guard(route.right, route.endpoint))))
+	}
+	for _, route := range h.longRoutes() {
+		mount(route, h.serve(h.guard(route.right, route.endpoint)))
 	}
 	router.NotFoundHandler = h.serve(notFound)
 	router.MethodNotAllowedHandler = http.HandlerFunc(h.otherMethod)
 	return router
+}
+
+// within gives a request a deadline.
+func within(limit time.Duration, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // serve is where every endpoint's error becomes an answer.

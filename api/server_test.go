@@ -86,11 +86,10 @@ func TestAClientThatDripsItsHeaderIsCutOff(t *testing.T) {
 		stopped := make(chan struct{})
 		go func() {
 			defer close(stopped)
-			for {
+			for range time.Tick(time.Second) {
 				if _, err := io.WriteString(conn, "G"); err != nil {
 					return
 				}
-				time.Sleep(time.Second)
 			}
 		}()
 		_, err := io.ReadAll(conn)
@@ -146,7 +145,7 @@ func TestLongAnswersOutliveTheDeadlinesOfShortOnes(t *testing.T) {
 		}
 		require.Contains(t, lines.Text(), `"verdict":"rollback"`, "ten minutes later the stream still tells")
 
-		time.Sleep(writeTime + time.Second) // in the bubble: past the deadline of the newest event
+		<-time.After(writeTime + time.Second) // past the deadline of the newest event
 		began = time.Now()
 		stopped := make(chan error, 1)
 		go func() { stopped <- server.Shutdown(t.Context()) }()

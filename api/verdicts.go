@@ -158,7 +158,7 @@ func (h *Handler) gate(find finder) endpoint {
 			return notFound(w, r)
 		}
 		if status == http.StatusServiceUnavailable {
-			h.setRetryAfter(w)
+			setRetryAfter(w, h.opts.Interval)
 		}
 		h.reply(w, status, gateAnswer{
 			Gate: name, Open: status == http.StatusOK, Rollout: document.Rollout, Service: document.Service, Version: document.Version,

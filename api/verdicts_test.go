@@ -191,7 +191,7 @@ func TestTooManyWaitersAreSentAway(t *testing.T) {
 			require.Contains(t, refusal(t, answer).Message, strconv.Itoa(maxLong))
 		}
 		require.Equal(t, http.StatusOK, w.do(http.MethodGet, "/api/v1/rollouts/"+id+"/gate/advance", "").Code, "short answers go on")
-		time.Sleep(maxWait)
+		<-time.After(maxWait)
 		synctest.Wait()
 		require.Equal(t, http.StatusOK, w.do(http.MethodGet, path, "").Code, "the places were given back")
 	})
@@ -206,4 +206,27 @@ func TestUnknownErrorsAreNotTold(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, answer.Code)
 	require.Equal(t, verdict.Internal, refusal(t, answer).Code)
 	require.NotContains(t, answer.Body.String(), "secret")
+}
+
+// A ledger that hangs must not become an empty 200, which would be an open gate.
+func TestATooSlowJudgeOpensNoGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		id := w.register("api")
+		w.judge.hang()
+		for _, path := range []string{"/gate/advance", "/gate/rollback", ""} {
+			began := time.Now()
+			answer := w.do(http.MethodGet, "/api/v1/rollouts/"+id+path, "")
+			require.Equal(t, http.StatusServiceUnavailable, answer.Code)
+			require.Equal(t, verdict.Unavailable, refusal(t, answer).Code)
+			require.Equal(t, endpointTime, time.Since(began))
+		}
+	})
+}
+
+func TestTheJudgeSaysWhenToAskAgain(t *testing.T) {
+	w := newWorld(t)
+	id := w.register("api")
+	w.judge.breakWith(&verdict.Error{Code: verdict.Unavailable, Message: "starting", RetryAfter: 1500 * time.Millisecond})
+	require.Equal(t, "2", w.do(http.MethodGet, "/api/v1/rollouts/"+id+"/gate/advance", "").Header().Get("Retry-After"))
 }
