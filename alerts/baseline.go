@@ -24,6 +24,7 @@ type Baseline struct {
 	Buckets    []float64 `json:"buckets,omitempty"`    // requests at most that slow, cumulative, one per edge
 	P99        float64   `json:"p99,omitempty"`        // seconds; 0 when unknown
 	Edge       float64   `json:"edge,omitempty"`       // the bucket edge latency_p99 judges by; +Inf is stored as 0 with Unresolved
+	LE         string    `json:"le,omitempty"`         // Edge as the label le of the service's own series writes it
 	Unresolved string    `json:"unresolved,omitempty"` // why the buckets cannot resolve factor x p99
 }
 
@@ -31,6 +32,30 @@ type Baseline struct {
 type Span struct {
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`
+}
+
+// The signals of a baseline, as the metric rollwatch_baseline names them.
+const (
+	SignalErrors = "error_ratio"  // share of errors
+	SignalP99    = "latency_p99"  // seconds
+	SignalSlow   = "latency_slow" // share of requests slower than Edge
+)
+
+// Signals are what the baseline says of each signal that is known. Shares are
+// never below what so few requests could have shown: they are what the guard
+// weighs against.
+func (b *Baseline) Signals() map[string]float64 {
+	signals := map[string]float64{}
+	if b.Requests >= 2 {
+		signals[SignalErrors] = leastFavourable(Ratio{b.Requests, b.Errors}, Ratio{}, 0)
+	}
+	if b.P99 > 0 {
+		signals[SignalP99] = b.P99
+	}
+	if b.Edge > 0 && b.Timed >= 2 {
+		signals[SignalSlow] = leastFavourable(b.slow(), Ratio{}, 0)
+	}
+	return signals
 }
 
 // The kinds of baselines.
@@ -53,6 +78,10 @@ func TakeBaseline(ctx context.Context, gates []Gate, scene Scene, not []Span) (B
 	b := Baseline{Kind: BaselineNone, TakenAt: scene.Now}
 	if !hasMetrics(scene.Service) {
 		return b.identified()
+	}
+	m, err := scene.Service.meter()
+	if err != nil {
+		return Baseline{}, fmt.Errorf("baseline: %w", err)
 	}
 	var stable, whole sample
 	for day := range baselineDays + 1 {
@@ -77,7 +106,7 @@ func TakeBaseline(ctx context.Context, gates []Gate, scene Scene, not []Span) (B
 	}
 	for _, gate := range gates {
 		if gate.Name == latencyP99.Name {
-			b.resolve(gate.Factor)
+			b.resolve(gate.Factor, m.millis)
 		}
 	}
 	return b.identified()

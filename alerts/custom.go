@@ -14,7 +14,7 @@ import (
 // gate makes a gate of what the user wrote.
 func (c *Custom) gate() Gate {
 	g := Gate{
-		Name: c.Name, Help: c.Signal, From: "PromQL", Mode: c.mode(),
+		Name: c.Name, Help: c.Signal, From: fromPromQL, Mode: c.mode(),
 		For: time.Duration(c.For), InGrace: FiresInGrace(c.Name),
 		Eval: evalCustom, Custom: c,
 	}

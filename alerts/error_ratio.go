@@ -6,7 +6,8 @@ import "time"
 var errorRatio = Gate{
 	Name:     "error_ratio",
 	Help:     "in each span of the window too many requests were answered with a 5xx, and in all too many to be the baseline's luck",
-	From:     "counts",
+	Summary:  "Too many requests are answered with an error.",
+	From:     fromCounts,
 	Mode:     Enforce,
 	Limit:    0.01,
 	MaxLimit: 1,

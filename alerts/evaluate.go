@@ -11,7 +11,8 @@ import (
 type Gate struct {
 	Name     string
 	Help     string // one sentence for docs and `gate list`
-	From     string // what it is read from: "counts", "bucket counts", "probes", "PromQL"
+	Summary  string // what is wrong when it fires, for its alert
+	From     string // what it is read from
 	Mode     Mode
 	Limit    float64
 	MaxLimit float64 // Limit may be tuned to anything above 0 and up to this; 0: it is fixed
@@ -32,9 +33,21 @@ type Gate struct {
 	// which have Judge.
 	Eval func(ctx context.Context, gate Gate, scene Scene) (Finding, error)
 
+	// The gate in PromQL: when it pages, and what it observes. Gates on counts
+	// have theirs by what they count.
+	alertQL, drawQL func(Gate, *Service) string
+
 	// Custom is the user's own gate this one was made of, if it was.
 	Custom *Custom
 }
+
+// What gates are read from.
+const (
+	fromCounts  = "counts"
+	fromBuckets = "bucket counts"
+	fromProbes  = "probes"
+	fromPromQL  = "PromQL"
+)
 
 // staleAfter is how old the newest reading may be.
 func staleAfter(interval time.Duration) time.Duration { return 3 * interval }

@@ -59,7 +59,7 @@ type read struct {
 	errors    []collector.Series
 	buckets   []collector.Series
 	ups       []collector.Series
-	births    births
+	counter   *collector.Counter
 }
 
 func readSeries(ctx context.Context, scene Scene, span Span) (read, error) {
@@ -87,7 +87,8 @@ func readSeries(ctx context.Context, scene Scene, span Span) (read, error) {
 		}
 	}
 	r.dropUnlabeled()
-	r.births = newBirths(scene.Interval, starts, r.requests, r.ups)
+	r.counter = collector.NewCounter(scene.Interval)
+	r.counter.Observe(r.ups, starts, r.requests, r.errors, r.buckets)
 	return r, nil
 }
 
@@ -112,8 +113,10 @@ func (m meter) statusOf(l labels.Labels) string {
 	return ""
 }
 
-// isError says whether a status is the service's fault.
-func isError(status string) bool { return len(status) == 3 && strings.HasPrefix(status, "5") }
+// isError says whether a series counts requests that the service failed.
+func (m meter) isError(l labels.Labels) bool {
+	return slices.ContainsFunc(m.status, func(label string) bool { return serverError.Matches(l.Get(label)) })
+}
 
 // why explains that there is nothing to count, where more is known than that.
 func (r read) why(told arms, scene Scene) string {
@@ -135,9 +138,9 @@ func (r read) why(told arms, scene Scene) string {
 
 // count sums the differences in the span, tick by tick, arm by arm.
 func (r read) count(told arms, span Span) Counts {
-	t := newTicker(span, r.births, r.requests, r.ups)
+	t := newTicker(span, r.counter, r.requests, r.ups)
 	for _, s := range r.requests {
-		failed := len(r.meter.errors) == 0 && isError(r.meter.statusOf(s.Labels))
+		failed := r.meter.isError(s.Labels)
 		t.see(s, told)
 		t.add(s, told, func(tally *Tally, n float64) {
 			tally.Requests += n
@@ -222,22 +225,25 @@ func (r read) edges(told arms) []float64 {
 	return edges
 }
 
+// processStart tells when a process began to count.
+const processStart = "process_start_time_seconds"
+
 // A ticker sorts what many series counted into ticks.
 type ticker struct {
-	span   Span
-	births births
-	ticks  []Tick
+	span    Span
+	counter *collector.Counter
+	ticks   []Tick
 }
 
 // newTicker makes a tick of every moment at which one of the series has a sample.
-func newTicker(span Span, births births, series ...[]collector.Series) *ticker {
+func newTicker(span Span, counter *collector.Counter, series ...[]collector.Series) *ticker {
 	var line []int64
 	for _, group := range series {
 		for _, s := range group {
 			line = merge(line, s.Points)
 		}
 	}
-	t := &ticker{span: span, births: births}
+	t := &ticker{span: span, counter: counter}
 	for _, ms := range line {
 		if at := time.UnixMilli(ms); at.After(span.From) && !at.After(span.To) {
 			t.ticks = append(t.ticks, Tick{At: at})
@@ -321,7 +327,7 @@ func (t *ticker) each(points []collector.Point, visit func(*Tick, collector.Poin
 
 // add counts the differences of a series that lie wholly within the span.
 func (t *ticker) add(s collector.Series, told arms, count func(*Tally, float64)) {
-	for _, d := range t.births.deltas(s) {
+	for d := range t.counter.Deltas(s) {
 		if d.N == 0 || d.Begin.Before(t.span.From) || d.At.After(t.span.To) {
 			continue
 		}

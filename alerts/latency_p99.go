@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -15,7 +17,8 @@ import (
 var latencyP99 = Gate{
 	Name:     "latency_p99",
 	Help:     "in each span of the window more than 1 % of the requests are slower than the first bucket edge at or above factor x the baseline's p99, and in all too many to be the baseline's luck",
-	From:     "bucket counts",
+	Summary:  "Requests are far slower than before the rollout.",
+	From:     fromBuckets,
 	Mode:     Enforce,
 	Limit:    0.01,
 	Unit:     "ratio",
@@ -32,7 +35,7 @@ const coarse = 2
 
 // countSlow counts the requests slower than the baseline's edge.
 func countSlow(_ Gate, counts Counts, scene Scene) Signal {
-	baseline := scene.Subject.Baseline
+	baseline := &scene.Subject.Baseline
 	signal := Signal{Noun: "slow requests", Resolution: baseline.Unresolved}
 	// The new version may have other buckets: the next edge above errs towards
 	// the version.
@@ -58,8 +61,7 @@ func countSlow(_ Gate, counts Counts, scene Scene) Signal {
 	if i < len(counts.Edges) {
 		signal.Noun = "requests slower than " + seconds(counts.Edges[i])
 	}
-	timed, within := baseline.Timed, baseline.within(baseline.Edge)
-	signal.Frozen = Ratio{N: timed, Bad: timed - within}
+	signal.Frozen = baseline.slow()
 	signal.Of = func(t Tally) (n, bad float64) {
 		if i >= len(t.Slower) {
 			return t.Timed, 0
@@ -70,8 +72,9 @@ func countSlow(_ Gate, counts Counts, scene Scene) Signal {
 }
 
 // resolve finds the p99 of what was counted before the rollout and the edge
-// that a p99 of factor times as much would cross.
-func (b *Baseline) resolve(factor float64) {
+// that a p99 of factor times as much would cross; millis is the unit of the
+// service's own edges.
+func (b *Baseline) resolve(factor float64, millis bool) {
 	if b.P99 = b.quantile(0.99); b.P99 == 0 || factor == 0 {
 		return
 	}
@@ -86,7 +89,19 @@ func (b *Baseline) resolve(factor float64) {
 		b.Unresolved = fmt.Sprintf("the first bucket edge above %g x p99 (%s) is %s, %.1f x p99: add an edge near %s",
 			factor, seconds(b.P99), seconds(b.Edges[i]), b.Edges[i]/b.P99, seconds(wanted))
 	}
-	b.Edge = b.Edges[i]
+	b.Edge, b.LE = b.Edges[i], edgeLabel(b.Edges[i])
+	if millis {
+		b.LE = edgeLabel(1000 * b.Edges[i])
+	}
+}
+
+// edgeLabel writes a bucket edge as Prometheus does in the label le.
+func edgeLabel(edge float64) string {
+	text := strconv.FormatFloat(edge, 'g', 15, 64) // 15 digits: milliseconds were divided by 1000
+	if !strings.ContainsAny(text, ".e") {
+		text += ".0"
+	}
+	return text
 }
 
 // quantile interpolates within the bucket, as PromQL's histogram_quantile
@@ -111,13 +126,13 @@ func (b *Baseline) quantile(q float64) float64 {
 	return low + (b.Edges[i]-low)*(rank-below)/(b.Buckets[i]-below)
 }
 
-// within is how many took at most that long, an edge of the baseline.
-func (b *Baseline) within(edge float64) float64 {
-	i := sort.SearchFloat64s(b.Edges, edge)
-	if i < len(b.Buckets) {
-		return b.Buckets[i]
+// slow are the requests that took longer than the edge.
+func (b *Baseline) slow() Ratio {
+	i := sort.SearchFloat64s(b.Edges, b.Edge)
+	if i == len(b.Buckets) {
+		return Ratio{N: b.Timed}
 	}
-	return b.Timed
+	return Ratio{N: b.Timed, Bad: b.Timed - b.Buckets[i]}
 }
 
 // seconds writes a duration as people do.

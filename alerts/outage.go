@@ -8,7 +8,8 @@ import "time"
 var outage = Gate{
 	Name:     "outage",
 	Help:     "the same for most of the requests, in less time and also while the rollout warms up",
-	From:     "counts",
+	Summary:  "Most requests are answered with an error.",
+	From:     fromCounts,
 	Mode:     Enforce,
 	Limit:    0.5,
 	MaxLimit: 1,

@@ -61,10 +61,13 @@ var Presets = []Preset{
 }
 
 // serverError is what a status looks like when the service is to blame.
-const serverError = "5.."
+var serverError = labels.MustNewMatcher(labels.MatchRegexp, "status", "5..")
 
-// notTraffic are the routes by which others watch the service.
-var notTraffic = []string{"/metrics", "/health.*"}
+// notTraffic are the routes by which others watch a service.
+var (
+	notTraffic = []string{"/health.*", "/metrics"}
+	watched    = regexp.MustCompile("^(" + strings.Join(notTraffic, "|") + ")$")
+)
 
 // A meter says which series count a service's requests, and how errors are told.
 type meter struct {
@@ -169,7 +172,7 @@ func (s *Service) watcherRoutes() []string {
 	}
 	routes := slices.Clone(notTraffic)
 	for _, address := range urls {
-		if u, err := url.Parse(address); err == nil && len(u.Path) > 1 {
+		if u, err := url.Parse(address); err == nil && len(u.Path) > 1 && !watched.MatchString(u.Path) {
 			routes = append(routes, template.ReplaceAllString(regexp.QuoteMeta(u.Path), "[^/]+"))
 		}
 	}
@@ -197,4 +200,24 @@ func nameOf(matchers []*labels.Matcher) string {
 		}
 	}
 	return ""
+}
+
+// good narrows requests to those that were answered without an error.
+func (m meter) good() []*labels.Matcher {
+	not := make([]*labels.Matcher, len(m.status))
+	for i, label := range m.status {
+		not[i] = labels.MustNewMatcher(labels.MatchNotRegexp, label, serverError.Value)
+	}
+	return not
+}
+
+// selectorOf writes matchers as PromQL does.
+func selectorOf(matchers []*labels.Matcher, more ...*labels.Matcher) string {
+	var parts []string
+	for _, m := range slices.Concat(matchers, more) {
+		if m.Name != labels.MetricName || m.Type != labels.MatchEqual {
+			parts = append(parts, m.String())
+		}
+	}
+	return nameOf(matchers) + "{" + strings.Join(parts, ",") + "}"
 }

@@ -3,6 +3,7 @@ package alerts
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -15,14 +16,17 @@ import (
 var queueFailed = Gate{
 	Name:     "queue_failed",
 	Help:     "so many jobs failed since the rollout started, summed over the service's queues",
-	From:     "probes",
+	Summary:  "Many jobs failed since the rollout started.",
+	From:     fromProbes,
 	Mode:     Hold,
 	Limit:    100,
-	MaxLimit: 1e9,
+	MaxLimit: math.MaxFloat64,
 	Unit:     "jobs",
 	Required: true,
 	Applies:  func(s *Service) bool { return len(s.Queues) > 0 },
 	Eval:     evalQueueFailed,
+	alertQL:  func(g Gate, s *Service) string { return observedQL(g, s) + " >= " + number(g.Limit) },
+	drawQL:   observedQL,
 }
 
 // failureSources are the series that tell of failed jobs, the better first. A
@@ -176,4 +180,9 @@ func failingSince(points []collector.Point) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(points[i].T)
+}
+
+// observedQL is what rollwatch itself says that a gate observed.
+func observedQL(g Gate, s *Service) string {
+	return fmt.Sprintf("max(rollwatch_gate_observed{gate=%q,service=%q})", g.Name, s.Name)
 }

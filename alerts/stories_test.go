@@ -112,4 +112,3 @@ func TestFivePercentOfErrorsFireWithAllThatExplainsThem(t *testing.T) {
 	require.Equal(t, 12*316.0, pending.N)
 	require.Contains(t, pending.Message, "3 of 5 spans")
 }
-

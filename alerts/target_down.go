@@ -18,13 +18,18 @@ import (
 var targetDown = Gate{
 	Name:     "target_down",
 	Help:     "the health or the scrape of the version refuses or fails without a break after the grace",
-	From:     "probes",
+	Summary:  "A service does not answer.",
+	From:     fromProbes,
 	Mode:     Enforce,
 	Unit:     "seconds",
 	For:      time.Minute,
 	Required: true,
 	Applies:  func(s *Service) bool { return s.Health.URL != "" || hasMetrics(s) },
 	Eval:     evalTargetDown,
+	alertQL: func(_ Gate, s *Service) string {
+		return strings.Join(answers(s), " == 0\nor\n") + " == 0"
+	},
+	drawQL: func(_ Gate, s *Service) string { return strings.Join(answers(s), " or ") },
 }
 
 // healthyMetric is 0 when a health endpoint answers that the service is not well.
@@ -231,4 +236,17 @@ func recovered(all []lamp, since time.Time) time.Time {
 		}
 	}
 	return since
+}
+
+// answers are the expressions that are 0 while a service does not answer.
+func answers(s *Service) []string {
+	var all []string
+	if s.Health.URL != "" {
+		all = append(all, fmt.Sprintf("max(%s{kind=%q,target=%q})", probeUp, "http", s.Name),
+			fmt.Sprintf("max(%s{target=%q})", healthyMetric, s.Name))
+	}
+	if hasMetrics(s) {
+		all = append(all, fmt.Sprintf("max(%s{job=%q})", scrapeUp, s.Name))
+	}
+	return all
 }

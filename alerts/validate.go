@@ -1,0 +1,264 @@
+package alerts
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+)
+
+// faults gathers what is wrong with a section.
+type faults []probe.Fault
+
+func (f *faults) add(path, problem, cure string) {
+	*f = append(*f, probe.Fault{Path: path, Problem: problem, Cure: cure})
+}
+
+// Validate names what contradicts itself in the service. Its health section
+// validates itself; whether queues and databases name targets is for whoever
+// knows the targets.
+func (s *Service) Validate() []probe.Fault {
+	var f faults
+	if s.Name == ProbeJob {
+		f.add("$.name", "the name rollwatch is taken: it is the job of what rollwatch reads itself", "call the service something else")
+	}
+	if s.TenantLabel != "" && len(s.TenantLabels) > 0 {
+		f.add("$.tenant_labels", "tenant_label and tenant_labels are both set", "keep tenant_labels, the hierarchy, or tenant_label alone")
+	}
+	s.validateMetrics(&f)
+	for _, track := range slices.Sorted(maps.Keys(s.Tracks)) {
+		if track != canaryTrack && track != stableTrack {
+			f.add("$.tracks."+track, fmt.Sprintf("track %q is unknown", track), "a service has the tracks canary and stable")
+		} else if len(s.Tracks[track]) == 0 {
+			f.add("$.tracks."+track, "no label selects the track", "name the labels that its series carry, as in {track: "+track+"}")
+		}
+	}
+	if len(s.Tracks) == 1 {
+		f.add("$.tracks", "only one of the two tracks is named", "name canary and stable: the one is judged by the other")
+	}
+	if len(s.Tracks) == 2 && maps.Equal(s.Tracks[canaryTrack], s.Tracks[stableTrack]) {
+		f.add("$.tracks", "canary and stable are selected by the same labels", "name the label that tells them apart")
+	}
+	return f
+}
+
+func (s *Service) validateMetrics(f *faults) {
+	m := s.Metrics
+	explicit := m.Requests != "" || m.Errors != "" || m.Latency != ""
+	if m.Preset != "" && explicit {
+		f.add("$.metrics.preset", "a preset and selectors of one's own are both set", "keep one: the preset, or requests, errors and latency")
+	}
+	if m.Preset != "" && !slices.ContainsFunc(Presets, func(p Preset) bool { return p.Name == m.Preset }) {
+		f.add("$.metrics.preset", fmt.Sprintf("preset %q is unknown", m.Preset), didYouMean(m.Preset, presetNames()))
+	}
+	if explicit && m.Requests == "" {
+		f.add("$.metrics.requests", "missing, while errors or latency are named", "name the counter of requests, as in http_requests_total")
+	}
+	if m.Requests != "" && m.Errors == "" {
+		f.add("$.metrics.errors", "missing, while requests is named", `name the series that count errors, as in http_requests_total{code=~"5.."}`)
+	}
+	for _, selector := range []struct{ key, text string }{{"requests", m.Requests}, {"errors", m.Errors}, {"latency", m.Latency}} {
+		if selector.text == "" {
+			continue
+		}
+		if matchers, err := promQL.ParseMetricSelector(selector.text); err != nil {
+			f.add("$.metrics."+selector.key, "not a PromQL selector: "+position(err), `write a metric with labels, as in http_requests_total{code=~"5.."}`)
+		} else if nameOf(matchers) == "" {
+			f.add("$.metrics."+selector.key, "the selector names no metric", "begin it with the metric's name")
+		}
+	}
+}
+
+func presetNames() []string {
+	names := make([]string, len(Presets))
+	for i, p := range Presets {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// position says where a PromQL expression is wrong.
+func position(err error) string {
+	var all parser.ParseErrors
+	if errors.As(err, &all) && len(all) > 0 {
+		where := strings.TrimSuffix(all[0].PositionRange.StartPosInput(all[0].Query, 0), ":")
+		return fmt.Sprintf("at %s: %v", where, all[0].Err)
+	}
+	return err.Error()
+}
+
+// Validate names what contradicts itself in the gates.
+func (c Config) Validate() []probe.Fault {
+	var f faults
+	for _, name := range slices.Sorted(maps.Keys(c.Tuned)) {
+		i := slices.IndexFunc(Builtin, func(g Gate) bool { return g.Name == name })
+		if i < 0 {
+			f.add("$."+name, fmt.Sprintf("there is no gate %q", name), didYouMean(name, builtinNames()))
+			continue
+		}
+		c.Tuned[name].validate(Builtin[i], &f)
+	}
+	seen := map[string]bool{}
+	for i := range c.Custom {
+		custom, path := &c.Custom[i], fmt.Sprintf("$.custom[%d]", i)
+		custom.validate(path, &f)
+		if key := custom.Service + "/" + custom.Name; seen[key] {
+			f.add(path+".name", fmt.Sprintf("service %s has a gate %q already", custom.Service, custom.Name), "give each gate its own name")
+		} else {
+			seen[key] = true
+		}
+	}
+	return f
+}
+
+// ValidateInterval names the gates whose window holds too few scrapes, when
+// targets are read that often.
+func (c Config) ValidateInterval(interval time.Duration) []probe.Fault {
+	var f faults
+	short := func(path string, window time.Duration) {
+		if window > 0 && window < 2*interval {
+			f.add(path+".for", fmt.Sprintf("%s holds less than two scrapes, one every %s", model.Duration(window), model.Duration(interval)),
+				fmt.Sprintf("use %s or more, or a shorter interval", model.Duration(2*interval)))
+		}
+	}
+	for _, gate := range Builtin {
+		short("$."+gate.Name, gate.tuned(c.Tuned[gate.Name]).For)
+	}
+	for i, custom := range c.Custom {
+		short(fmt.Sprintf("$.custom[%d]", i), time.Duration(custom.For))
+	}
+	return f
+}
+
+func builtinNames() []string {
+	names := make([]string, len(Builtin))
+	for i, g := range Builtin {
+		names[i] = g.Name
+	}
+	return names
+}
+
+// validate names what a built-in gate cannot be tuned to.
+func (t Tuning) validate(gate Gate, f *faults) {
+	path := "$." + gate.Name
+	switch {
+	case t.Limit == nil:
+	case gate.MaxLimit == 0:
+		f.add(path+".limit", "the limit of "+gate.Name+" is fixed", "leave limit out; `rollwatch gate list` shows what can be tuned")
+	case math.IsNaN(*t.Limit) || *t.Limit <= 0 || *t.Limit > gate.MaxLimit || gate.Unit == "ratio" && *t.Limit == 1:
+		f.add(path+".limit", fmt.Sprintf("%g is out of range", *t.Limit), gate.limitRange())
+	}
+	switch {
+	case t.For == nil:
+	case gate.For == 0:
+		f.add(path+".for", gate.Name+" counts from the start of the rollout", "leave `for` out")
+	case *t.For <= 0:
+		f.add(path+".for", "a window must be longer than nothing", "use a duration, as in "+model.Duration(gate.For).String())
+	}
+	switch {
+	case t.Factor == nil:
+	case gate.Factor == 0:
+		f.add(path+".factor", gate.Name+" compares with no multiple of the baseline", "leave factor out")
+	case !(*t.Factor > 1) || math.IsInf(*t.Factor, 0):
+		f.add(path+".factor", fmt.Sprintf("%g would fire on a service that is as it was", *t.Factor), "use more than 1, as in 3")
+	}
+	switch {
+	case t.Mode == "", t.Mode == Observe, t.Mode == Hold:
+	case t.Mode != Enforce:
+		f.add(path+".mode", fmt.Sprintf("mode %q is unknown", t.Mode), "use observe, hold or enforce")
+	case gate.Mode == Hold:
+		f.add(path+".mode", gate.Name+" compares with no baseline, so it can hold but not roll back", "use hold or observe")
+	}
+}
+
+// limitRange says what a limit may be.
+func (g Gate) limitRange() string {
+	if g.Unit == "ratio" {
+		return fmt.Sprintf("use a share between 0 and 1, as in %g", g.Limit)
+	}
+	return fmt.Sprintf("use more than 0 %s, as in %g", g.Unit, g.Limit)
+}
+
+// gateName is what a gate may be called: it becomes a label value and a key of
+// the verdict.
+var gateName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+
+func (c *Custom) validate(path string, f *faults) {
+	if !gateName.MatchString(c.Name) {
+		f.add(path+".name", fmt.Sprintf("%q is not a gate's name", c.Name), "use small letters, digits and _, as in checkout_success")
+	}
+	if slices.Contains(builtinNames(), c.Name) || FiresInGrace(c.Name) {
+		f.add(path+".name", fmt.Sprintf("%q is a built-in gate", c.Name), "choose another name")
+	}
+	if c.Service == "" {
+		f.add(path+".service", "missing", "name the service whose rollouts the gate judges")
+	}
+	c.validateSignal(path, f)
+	switch {
+	case c.Above != nil && c.Below != nil:
+		f.add(path+".below", "above and below are both set", "keep the one that is bad")
+	case c.Above == nil && c.Below == nil:
+		f.add(path+".above", "no limit", "set above or below")
+	case math.IsNaN(c.limit()) || math.IsInf(c.limit(), 0):
+		f.add(path, "the limit is not a number", "use a finite number")
+	}
+	if c.For < 0 {
+		f.add(path+".for", "a negative time", "write a duration, as in 5m")
+	}
+	if c.Verdict != "" && c.Verdict != "rollback" && c.Verdict != "hold" {
+		f.add(path+".verdict", fmt.Sprintf("verdict %q is unknown", c.Verdict), "use rollback or hold")
+	}
+	if !slices.Contains([]Mode{"", Observe, Hold, Enforce}, c.Mode) {
+		f.add(path+".mode", fmt.Sprintf("mode %q is unknown", c.Mode), "use observe, hold or enforce")
+	}
+	if c.Verdict == "hold" && c.Mode == Enforce {
+		f.add(path+".mode", "a gate whose verdict is hold enforces nothing", "use mode hold, or verdict rollback")
+	}
+}
+
+func (c *Custom) validateSignal(path string, f *faults) {
+	expr, err := promQL.ParseExpr(c.Signal)
+	switch {
+	case err != nil:
+		f.add(path+".signal", "not PromQL: "+position(err), "try it in Prometheus first")
+	case expr.Type() != parser.ValueTypeVector && expr.Type() != parser.ValueTypeScalar:
+		f.add(path+".signal", fmt.Sprintf("the signal is a %s", parser.DocumentedType(expr.Type())), "make it one number, as in sum(rate(x[5m]))")
+	}
+}
+
+// didYouMean names what was probably meant, or everything there is.
+func didYouMean(got string, known []string) string {
+	best := slices.MinFunc(known, func(a, b string) int {
+		return levenshtein.ComputeDistance(got, a) - levenshtein.ComputeDistance(got, b)
+	})
+	if levenshtein.ComputeDistance(got, best) <= 3 {
+		return "did you mean " + best + "?"
+	}
+	return "use one of " + strings.Join(known, ", ")
+}
+
+// NotReadYet names what of the service is configured and valid, but not judged
+// by this version.
+func (s *Service) NotReadYet() []string {
+	var out []string
+	for _, feature := range s.Features {
+		out = append(out, "features "+feature.Name)
+	}
+	if s.TenantLabel != "" {
+		out = append(out, "tenant_label "+s.TenantLabel)
+	}
+	if len(s.TenantLabels) > 0 {
+		out = append(out, "tenant_labels "+strings.Join(s.TenantLabels, ", "))
+	}
+	return out
+}
