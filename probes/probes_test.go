@@ -1,7 +1,6 @@
 package probes_test
 
 import (
-	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -127,6 +126,6 @@ func TestPlannedKindsSaySo(t *testing.T) {
 		}
 		p, err := k.New().Open(nil)
 		require.Nil(t, p)
-		require.True(t, errors.Is(err, probe.ErrNotReadYet), k.Name)
+		require.ErrorIs(t, err, probe.ErrNotReadYet, k.Name)
 	}
 }

@@ -134,7 +134,7 @@ func worse(a, b state) state {
 }
 
 // because names the components that are down.
-func (h health) because(code int) string {
+func (h *health) because(code int) string {
 	var names []string
 	for _, c := range h.components {
 		if c.state == down && len(names) < 5 {

@@ -5,6 +5,7 @@ package http
 import (
 	"cmp"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 
@@ -66,10 +67,10 @@ func (c *Config) Validate() []probe.Fault {
 	} else if u.User != nil {
 		fault("$.url", "credentials in a health address, which is shown", "give the endpoint an address that needs none")
 	}
-	if !slices.Contains([]string{"", "GET", "HEAD"}, c.Method) {
+	if !slices.Contains([]string{"", http.MethodGet, http.MethodHead}, c.Method) {
 		fault("$.method", fmt.Sprintf("method %q may change what it asks", c.Method), "use GET or HEAD")
 	}
-	if c.Method == "HEAD" && len(c.Expect.JSON) > 0 {
+	if c.Method == http.MethodHead && len(c.Expect.JSON) > 0 {
 		fault("$.expect.json", "a HEAD answer has no body", "use method GET, or leave json out")
 	}
 	if s := c.Expect.Status; s != 0 && (s < 100 || s > 599) {
@@ -86,4 +87,4 @@ func (c *Config) Open(probe.Links) (probe.Probe, error) {
 	return newProbe(*c), nil
 }
 
-func (c *Config) method() string { return cmp.Or(c.Method, "GET") }
+func (c *Config) method() string { return cmp.Or(c.Method, http.MethodGet) }

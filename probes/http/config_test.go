@@ -55,7 +55,7 @@ func FuzzParse(f *testing.F) {
 		if len(h.components) > maxComponents {
 			t.Fatalf("%d components", len(h.components))
 		}
-		names := []string{h.status, h.version}
+		names := append(make([]string, 0, 2+len(h.components)), h.status, h.version)
 		seen := map[string]bool{}
 		for _, c := range h.components {
 			if c.name == "" || seen[c.name] || c.state == unknown {

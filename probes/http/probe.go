@@ -135,7 +135,7 @@ func (c *Config) judge(resp *http.Response, body []byte, took time.Duration) pro
 	} else if h = parse(body); h.state == unknown {
 		view.State = probe.ViewAbsent
 	}
-	ill := c.ill(resp, body, h)
+	ill := c.ill(resp, body, &h)
 	reading := probe.Reading{
 		Ill: ill,
 		Samples: []probe.Sample{
@@ -166,7 +166,7 @@ func (c *Config) judge(resp *http.Response, body []byte, took time.Duration) pro
 }
 
 // ill says why the answer is not that of a healthy service; empty when it is.
-func (c *Config) ill(resp *http.Response, body []byte, h health) string {
+func (c *Config) ill(resp *http.Response, body []byte, h *health) string {
 	wrongStatus := c.wrongStatus(resp)
 	switch {
 	case h.state == down:
@@ -229,8 +229,7 @@ func (s *stage) explain(ctx context.Context, err error) error {
 }
 
 func withoutURL(err error) error {
-	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		return urlErr.Err
 	}
 	return err
@@ -245,7 +244,7 @@ func truth(b bool) float64 {
 }
 
 // states are the components as the health document shows them.
-func (h health) states() map[string]any {
+func (h *health) states() map[string]any {
 	states := make(map[string]any, len(h.components))
 	for _, component := range h.components {
 		states[component.name] = string(component.state)

@@ -65,7 +65,7 @@ func takeActivity(c *cycle, rows pgx.Rows) error {
 		var g activityGroup
 		var app, backend, db, state, user, event, eventType string
 		var connectedHere bool
-		if err := rows.Scan(&app, &backend, &db, &state, &user, &event, &eventType, &g.count, &g.oldest, &connectedHere); err != nil {
+		if err := scan(rows, &app, &backend, &db, &state, &user, &event, &eventType, &g.count, &g.oldest, &connectedHere); err != nil {
 			return err
 		}
 		g.labels = []string{app, backend, db, state, user, event, eventType}
@@ -84,7 +84,7 @@ func takeActivity(c *cycle, rows pgx.Rows) error {
 			c.add(activityCount.Sample(0, "", "", here, state, "", "", ""))
 		}
 	}
-	return rows.Err()
+	return nil
 }
 
 // fold keeps the first most groups and adds the others up by database and state.

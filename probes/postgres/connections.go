@@ -27,10 +27,10 @@ func takeConnections(c *cycle, rows pgx.Rows) error {
 	for rows.Next() {
 		var id, name string
 		var n float64
-		if err := rows.Scan(&id, &name, &n); err != nil {
+		if err := scan(rows, &id, &name, &n); err != nil {
 			return err
 		}
 		c.add(backends.Sample(n, id, name))
 	}
-	return rows.Err()
+	return nil
 }

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"sync"
 )
@@ -21,13 +23,12 @@ func (l *line) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network, addr)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("dial: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {
-		conn.Close()
-		return nil, net.ErrClosed
+		return nil, errors.Join(net.ErrClosed, conn.Close())
 	}
 	l.calls = append(l.calls, conn)
 	return conn, nil
@@ -39,7 +40,7 @@ func (l *line) hangUp() {
 	defer l.mu.Unlock()
 	l.down = true
 	for _, conn := range l.calls {
-		conn.Close()
+		_ = conn.Close() // there is nothing to lose
 	}
 	l.calls = nil
 }

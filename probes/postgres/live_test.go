@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,10 +54,7 @@ func tryRead(t *testing.T, p probe.Probe, within time.Duration) (probe.Reading, 
 	seen := map[string]bool{}
 	for _, s := range reading.Samples {
 		require.Contains(t, Metrics, s.Metric, "not in Metrics")
-		key := s.Metric.Name
-		for _, label := range s.Labels {
-			key += "\x00" + label
-		}
+		key := s.Metric.Name + "\x00" + strings.Join(s.Labels, "\x00")
 		require.False(t, seen[key], "series %s %q is there twice", s.Metric.Name, s.Labels)
 		seen[key] = true
 	}

@@ -51,7 +51,7 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	c := &cycle{}
 	c.add(roundTrip.Sample(latency.Seconds()))
 	if err := r.readViews(ctx, c); err != nil {
-		r.drop()
+		r.drop() //nolint:contextcheck // the goodbye has a time of its own
 		return probe.Reading{}, err
 	}
 	return c.reading(), nil
@@ -71,7 +71,7 @@ func (r *reader) reach(ctx context.Context) (time.Duration, error) {
 		if err == nil {
 			return latency, nil
 		}
-		r.drop()
+		r.drop() //nolint:contextcheck // the goodbye has a time of its own
 		if ctx.Err() != nil {
 			return 0, inTime(ctx, err)
 		}
@@ -86,7 +86,7 @@ func (r *reader) reach(ctx context.Context) (time.Duration, error) {
 	}
 	latency, err := r.session.ping(ctx)
 	if err != nil {
-		r.drop()
+		r.drop() //nolint:contextcheck // the goodbye has a time of its own
 		return 0, inTime(ctx, err)
 	}
 	return latency, nil
@@ -177,13 +177,13 @@ func (r *reader) readBatch(ctx context.Context, c *cycle, pending []view) (done 
 	defer func() { err = cmp.Or(err, results.Close()) }()
 	for range guards {
 		if _, err := results.Exec(); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("limits: %w", err)
 		}
 	}
 	for _, v := range pending {
 		rows, err := results.Query()
 		if err != nil {
-			return done, err
+			return done, fmt.Errorf("view %s: %w", v.name, err)
 		}
 		if err := c.take(v, rows); err != nil {
 			return done, err

@@ -193,7 +193,7 @@ func testPassword(t *testing.T, pg *live.PG) {
 	pg.Exec(t, "CREATE ROLE keyed LOGIN PASSWORD 'first-key'")
 	var hba string
 	require.NoError(t, connectTo(t, pg.URL).QueryRow(t.Context(), "SHOW hba_file").Scan(&hba))
-	require.NoError(t, os.WriteFile(hba, []byte("host all keyed all scram-sha-256\nhost all all all trust\n"), 0o600))
+	require.NoError(t, os.WriteFile(hba, []byte("host all keyed 0.0.0.0/0 scram-sha-256\nhost all all 0.0.0.0/0 trust\n"), 0o600))
 	pg.Exec(t, "SELECT pg_reload_conf()")
 
 	urlFile := filepath.Join(t.TempDir(), "url")

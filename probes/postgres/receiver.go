@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"fmt"
-
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
@@ -48,7 +46,7 @@ func receiverSQL(int) string {
 	pg_wal_lsn_diff(r.latest_end_lsn, pg_last_wal_replay_lsn())::float8,
 	extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8,
 	CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('primary_conninfo', true) <> '' END,
-	(SELECT setting::float8 / 1000 FROM pg_settings WHERE name = 'wal_receiver_timeout')
+	extract(epoch FROM current_setting('wal_receiver_timeout')::interval)::float8
 	FROM (SELECT 1) one LEFT JOIN pg_stat_wal_receiver r ON true`
 }
 
@@ -70,11 +68,8 @@ func takeReceiver(c *cycle, rows pgx.Rows) error {
 	if !c.server.readsStats {
 		return errDenied
 	}
-	if !rows.Next() {
-		return fmt.Errorf("no row: %w", rows.Err())
-	}
 	var r receiver
-	if err := rows.Scan(&r.there, &r.status, &r.silence, &r.behind, &r.age, &r.configured, &r.timeout); err != nil {
+	if err := scanOne(rows, &r.there, &r.status, &r.silence, &r.behind, &r.age, &r.configured, &r.timeout); err != nil {
 		return err
 	}
 	if !r.there {

@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"fmt"
-
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
@@ -37,12 +35,9 @@ func takeRecovery(c *cycle, rows pgx.Rows) error {
 	if !c.server.standby {
 		return errNotHere
 	}
-	if !rows.Next() {
-		return fmt.Errorf("no row: %w", rows.Err())
-	}
 	var paused *bool
 	var pending, age *float64
-	if err := rows.Scan(&paused, &pending, &age); err != nil {
+	if err := scanOne(rows, &paused, &pending, &age); err != nil {
 		return err
 	}
 	if paused != nil {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -72,13 +73,13 @@ func takeReplication(c *cycle, rows pgx.Rows) error {
 		var pid int32
 		var app, addr, slot, state, syncState string
 		var sent, write, flush, replay, writeLag, flushLag, replayLag *float64
-		if err := rows.Scan(&pid, &app, &addr, &slot, &state, &syncState,
+		if err := scan(rows, &pid, &app, &addr, &slot, &state, &syncState,
 			&sent, &write, &flush, &replay, &writeLag, &flushLag, &replayLag); err != nil {
 			return err
 		}
 		c.standbys++
 		id := []string{app, addr, strconv.Itoa(int(pid)), slot}
-		with := func(more ...string) []string { return append(id[:len(id):len(id)], more...) }
+		with := func(more ...string) []string { return append(slices.Clip(id), more...) }
 		c.add(standbyInfo.Sample(1, with(state, syncState)...))
 		c.addKnown(walDiff, replay, with(state)...)
 		c.addKnown(standbyBytes, sent, with("sent")...)
@@ -91,7 +92,7 @@ func takeReplication(c *cycle, rows pgx.Rows) error {
 		c.addKnown(standbySeconds, knownLag(replayLag, caughtUp), with("replay")...)
 	}
 	c.add(standbyCount.Sample(float64(c.standbys)))
-	return rows.Err()
+	return nil
 }
 
 // knownLag is 0 for a standby that has replayed everything, whatever the server

@@ -13,7 +13,7 @@ import (
 // Both sides of a replication through its life: idle, held back, cut off,
 // promoted. At no time is a lag of 0 made up.
 func TestReplication(t *testing.T) {
-	primary := live.Postgres(t)
+	primary := live.Postgres(t, "full_page_writes=on") // or no backup can be taken of its standby
 	standby := primary.Standby(t)
 	onPrimary, onStandby := connectTo(t, primary.URL), connectTo(t, standby.URL)
 	exec(t, onPrimary, "CREATE TABLE events (body text); CREATE ROLE plain LOGIN")
@@ -52,6 +52,8 @@ func TestReplication(t *testing.T) {
 
 	t.Run("without pg_monitor it is denied, not zero", func(t *testing.T) { testReplicationDenied(t, primary, standby) })
 
+	t.Run("a standby feeds another", func(t *testing.T) { testCascade(t, standby) })
+
 	t.Run("a paused replay is bytes behind on both sides", func(t *testing.T) {
 		exec(t, onStandby, "SELECT pg_wal_replay_pause()")
 		before := walPosition(t, onPrimary)
@@ -80,12 +82,12 @@ func TestReplication(t *testing.T) {
 	t.Run("a receiver that is cut off has no lag that could be known", func(t *testing.T) {
 		exec(t, onStandby, "ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=1 user=postgres'")
 		exec(t, onStandby, "SELECT pg_reload_conf()")
-		r := eventually(t, lower, "the receiver is gone", func(r probe.Reading) bool { return total(r, receiverUp) == 0 })
+		eventually(t, lower, "the receiver is gone", func(r probe.Reading) bool { return total(r, receiverUp) == 0 })
 		before := walPosition(t, onPrimary)
 		exec(t, onPrimary, "INSERT INTO events SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
 		written := walPosition(t, onPrimary) - before
 
-		r = read(t, lower)
+		r := read(t, lower)
 		require.Zero(t, value(t, r, receiverUp))
 		require.Equal(t, probe.ViewRead, stateOfView(r, "wal_receiver"))
 		for _, m := range []*probe.Metric{replaySeconds, replayBytes, receiverSilence} {
@@ -137,9 +139,8 @@ func testReplicationDenied(t *testing.T, primary, standby *live.PG) {
 }
 
 // A standby that feeds another is asked for its own end of the WAL.
-func TestCascade(t *testing.T) {
-	primary := live.Postgres(t, "full_page_writes=on") // or no backup can be taken of its standby
-	middle := primary.Standby(t)
+func testCascade(t *testing.T, middle *live.PG) {
+	t.Helper()
 	last := middle.Standby(t)
 	p := open(t, middle.URL)
 	r := eventually(t, p, "the last standby streams", func(r probe.Reading) bool { return total(r, standbyCount) == 1 })

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -68,16 +67,13 @@ func serverSQL(int) string {
 }
 
 func takeServer(c *cycle, rows pgx.Rows) error {
-	if !rows.Next() {
-		return fmt.Errorf("no row: %w", rows.Err())
-	}
 	var (
 		settings, version  string
 		start, limit, kept float64
 		keptForRole        *float64
 		s                  = &c.server
 	)
-	err := rows.Scan(&s.standby, &s.user, &s.readsStats, &settings, &version, &start, &limit, &kept, &keptForRole)
+	err := scanOne(rows, &s.standby, &s.user, &s.readsStats, &settings, &version, &start, &limit, &kept, &keptForRole)
 	if err != nil {
 		return err
 	}

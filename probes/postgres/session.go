@@ -56,7 +56,7 @@ func connect(ctx context.Context, config *pgx.ConnConfig, timeout time.Duration)
 	}
 	s.limits, s.timeout = limits, timeout
 	if err := s.learn(ctx); err != nil {
-		s.close()
+		s.close() //nolint:contextcheck // the goodbye has a time of its own
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return s, nil
@@ -94,8 +94,11 @@ func (s *session) learn(ctx context.Context) error {
 		current_setting('default_transaction_read_only'),
 		(SELECT setting FROM pg_catalog.pg_settings WHERE name = 'statement_timeout')`).
 		Scan(&s.version, &readOnly, &timeout)
+	if err != nil {
+		return fmt.Errorf("learn the server's version: %w", err)
+	}
 	s.pooled = readOnly != "on" || timeout != s.limits["statement_timeout"]
-	return err
+	return nil
 }
 
 // guard queues the limits in front of a batch that goes through a pooler. A
@@ -118,7 +121,8 @@ func (s *session) ping(ctx context.Context) (time.Duration, error) {
 	return time.Since(start), nil
 }
 
-// close says goodbye if the server still listens, and hangs up.
+// close says goodbye if the server still listens, and hangs up. It takes no
+// context: it is called most when that of the reading has ended.
 func (s *session) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
 	defer cancel()
@@ -133,10 +137,10 @@ func plain(err error) error {
 	if !strings.Contains(err.Error(), "\n") {
 		return err
 	}
-	return &oneLine{err}
+	return &oneLineError{err}
 }
 
-type oneLine struct{ err error }
+type oneLineError struct{ err error }
 
-func (e *oneLine) Error() string { return strings.Join(strings.Fields(e.err.Error()), " ") }
-func (e *oneLine) Unwrap() error { return e.err }
+func (e *oneLineError) Error() string { return strings.Join(strings.Fields(e.err.Error()), " ") }
+func (e *oneLineError) Unwrap() error { return e.err }

@@ -48,7 +48,7 @@ func takeSlots(c *cycle, rows pgx.Rows) error {
 		var active bool
 		var retained, safe *float64
 		var status *string
-		if err := rows.Scan(&database, &name, &kind, &active, &retained, &status, &safe); err != nil {
+		if err := scan(rows, &database, &name, &kind, &active, &retained, &status, &safe); err != nil {
 			return err
 		}
 		c.add(slotActive.Sample(truth(active), database, name))
@@ -58,5 +58,5 @@ func takeSlots(c *cycle, rows pgx.Rows) error {
 			c.add(slotStatus.Sample(1, name, kind, *status))
 		}
 	}
-	return rows.Err()
+	return nil
 }

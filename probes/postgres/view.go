@@ -58,6 +58,8 @@ var errDenied = errors.New("the role is not a member of pg_monitor")
 // errNotHere is why a view of the other replication role has no values.
 var errNotHere = errors.New("not on a server of this role")
 
+var errNoRow = errors.New("the server returned no row")
+
 // A cycle collects one Reading.
 type cycle struct {
 	samples  []probe.Sample
@@ -80,10 +82,10 @@ func (c *cycle) addKnown(m *probe.Metric, value *float64, labels ...string) {
 func (c *cycle) take(v view, rows pgx.Rows) error {
 	before := len(c.samples)
 	err := v.take(c, rows)
-	rows.Close()
+	rows.Close() // what went wrong on the way is known only now
 	if rowsErr := rows.Err(); rowsErr != nil {
 		c.samples = c.samples[:before]
-		return rowsErr
+		return fmt.Errorf("view %s: %w", v.name, rowsErr)
 	}
 	state := probe.View{Name: v.name, State: probe.ViewRead}
 	switch {
@@ -97,6 +99,22 @@ func (c *cycle) take(v view, rows pgx.Rows) error {
 	}
 	c.views = append(c.views, state)
 	return nil
+}
+
+// scan reads the row that rows stands on.
+func scan(rows pgx.Rows, into ...any) error {
+	if err := rows.Scan(into...); err != nil {
+		return fmt.Errorf("scan: %w", err)
+	}
+	return nil
+}
+
+// scanOne reads the one row of a view that always has one.
+func scanOne(rows pgx.Rows, into ...any) error {
+	if !rows.Next() {
+		return errNoRow
+	}
+	return scan(rows, into...)
 }
 
 // reading hands over what was collected, the views in the order of the table.

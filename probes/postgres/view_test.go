@@ -14,7 +14,7 @@ import (
 // Clients that call themselves something new each time cost a bounded number
 // of series, and none of them is lost from the count.
 func TestFoldBoundsTheGroups(t *testing.T) {
-	var groups []activityGroup
+	groups := make([]activityGroup, 0, 1001)
 	for i := range 1000 {
 		oldest := float64(i)
 		groups = append(groups, activityGroup{
@@ -47,7 +47,7 @@ func TestSuspectsComeLast(t *testing.T) {
 }
 
 func names(views []view) []string {
-	var all []string
+	all := make([]string, 0, len(views))
 	for _, v := range views {
 		all = append(all, v.name)
 	}

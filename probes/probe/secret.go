@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -52,11 +51,8 @@ func (s Secret) String() string {
 // GoString masks the text under %#v.
 func (s Secret) GoString() string { return s.String() }
 
-// MarshalText masks the text in YAML and wherever text is wanted.
+// MarshalText masks the text in JSON, YAML and wherever text is wanted.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// MarshalJSON masks the text in JSON.
-func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
 // UnmarshalText takes the text from a configuration.
 func (s *Secret) UnmarshalText(b []byte) error {

@@ -18,7 +18,7 @@ import (
 func TestSecretDoesNotPrint(t *testing.T) {
 	secret := probe.NewSecret("hunter2")
 	entry := struct{ URL, url probe.Secret }{secret, secret}
-	asJSON, err := json.Marshal(entry)
+	asJSON, err := json.Marshal(secret)
 	require.NoError(t, err)
 	asText, err := secret.MarshalText()
 	require.NoError(t, err)
