@@ -80,7 +80,7 @@ func target(name string, p probe.Probe) Target {
 }
 
 // scheduled runs targets in a bubble of their own until story returns.
-func scheduled(t *testing.T, targets []Target, story func(s *Schedule, log *observer.ObservedLogs)) {
+func scheduled(t *testing.T, targets []Target, story func(t *testing.T, s *Schedule, log *observer.ObservedLogs)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		core, log := observer.New(zap.InfoLevel)
@@ -89,7 +89,7 @@ func scheduled(t *testing.T, targets []Target, story func(s *Schedule, log *obse
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- s.Run(ctx) }()
-		story(s, log)
+		story(t, s, log)
 		cancel()
 		require.NoError(t, <-ended)
 	})
@@ -108,7 +108,7 @@ func status(tb testing.TB, s *Schedule, name string) Status {
 
 func TestScheduleReadsEveryTargetAtItsInterval(t *testing.T) {
 	a, b := &fakeProbe{read: answers}, &fakeProbe{read: answers}
-	scheduled(t, []Target{target("b", b), target("a", a)}, func(s *Schedule, _ *observer.ObservedLogs) {
+	scheduled(t, []Target{target("b", b), target("a", a)}, func(t *testing.T, s *Schedule, _ *observer.ObservedLogs) {
 		require.False(t, status(t, s, "a").Up, "nothing is known before the first read")
 		time.Sleep(1500 * time.Millisecond) // the jitter is at most a tenth of the interval
 		all := s.Statuses(time.Now())
@@ -185,7 +185,7 @@ func TestTheLogHasALineForEachChangeNotForEachTick(t *testing.T) {
 		}
 		return answers(ctx, n)
 	}}
-	scheduled(t, []Target{target("a", p)}, func(s *Schedule, log *observer.ObservedLogs) {
+	scheduled(t, []Target{target("a", p)}, func(t *testing.T, s *Schedule, log *observer.ObservedLogs) {
 		time.Sleep(10 * 15 * time.Second)
 		require.Equal(t, []string{"target is down", "target is up again", "target is down", "target is up again"}, messages(log))
 		require.Equal(t, "a", log.All()[0].ContextMap()["target"])
@@ -196,7 +196,7 @@ func TestTheLogHasALineForEachChangeNotForEachTick(t *testing.T) {
 func TestAPanicIsAnErrorOfItsTarget(t *testing.T) {
 	wild := &fakeProbe{read: func(context.Context, int) (probe.Reading, error) { panic("nil map") }}
 	well := &fakeProbe{read: answers}
-	scheduled(t, []Target{target("wild", wild), target("well", well)}, func(s *Schedule, log *observer.ObservedLogs) {
+	scheduled(t, []Target{target("wild", wild), target("well", well)}, func(t *testing.T, s *Schedule, log *observer.ObservedLogs) {
 		time.Sleep(time.Minute)
 		require.ErrorContains(t, status(t, s, "wild").Err, "the probe panicked: nil map")
 		require.True(t, status(t, s, "well").Up)
@@ -215,7 +215,7 @@ func TestATargetThatFloodsIsCutToItsBudget(t *testing.T) {
 		r.Samples = append(r.Samples, depth.Sample(2, "0"), depth.Sample(1, "caf\xe9"))
 		return r, nil
 	}}
-	scheduled(t, []Target{target("a", p)}, func(s *Schedule, log *observer.ObservedLogs) {
+	scheduled(t, []Target{target("a", p)}, func(t *testing.T, s *Schedule, log *observer.ObservedLogs) {
 		time.Sleep(40 * time.Second)
 		st := status(t, s, "a")
 		require.True(t, st.Up)
@@ -256,7 +256,7 @@ func TestDiscoverRunsAtOnceAndBesideTheReads(t *testing.T) {
 		}
 		return nil
 	}
-	scheduled(t, []Target{target("a", p)}, func(s *Schedule, _ *observer.ObservedLogs) {
+	scheduled(t, []Target{target("a", p)}, func(t *testing.T, s *Schedule, _ *observer.ObservedLogs) {
 		synctest.Wait()
 		require.Equal(t, int64(1), found.Load(), "before any time has passed")
 		time.Sleep(119 * time.Second)
@@ -276,7 +276,7 @@ func TestDiscoverRunsAtOnceAndBesideTheReads(t *testing.T) {
 func TestReplaceKeepsWhatIsKnownAndClosesTheOld(t *testing.T) {
 	old, gone, fresh := &fakeProbe{read: answers}, &fakeProbe{read: answers}, &fakeProbe{read: answers}
 	passing := &fakeProbe{read: answers}
-	scheduled(t, []Target{target("a", old), target("gone", gone)}, func(s *Schedule, _ *observer.ObservedLogs) {
+	scheduled(t, []Target{target("a", old), target("gone", gone)}, func(t *testing.T, s *Schedule, _ *observer.ObservedLogs) {
 		time.Sleep(5 * 15 * time.Second)
 		require.NoError(t, s.Replace([]Target{target("a", passing)}))
 		require.NoError(t, s.Replace([]Target{target("a", fresh)}), "before the other was ever run")
@@ -361,7 +361,7 @@ func TestEveryReadIsASpan(t *testing.T) {
 		}
 		return answers(ctx, n)
 	}}
-	scheduled(t, []Target{target("a", p)}, func(*Schedule, *observer.ObservedLogs) { time.Sleep(50 * time.Second) })
+	scheduled(t, []Target{target("a", p)}, func(*testing.T, *Schedule, *observer.ObservedLogs) { time.Sleep(50 * time.Second) })
 	var outcomes []string
 	for _, span := range recorder.Ended() {
 		require.Equal(t, "probe.read", span.Name())
