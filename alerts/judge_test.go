@@ -283,3 +283,22 @@ func TestCoverageCountsWhatWasMissedAfterTheGrace(t *testing.T) {
 	require.Equal(t, 1.0, coverage(every(interval, interval, 30*time.Second), from, started.Add(30*time.Second), interval), "nothing was due yet")
 	require.Zero(t, coverage(nil, from, started.Add(30*time.Second), interval))
 }
+
+// chance writes counters of good and bad requests in promtool's notation.
+func chance(seed uint64, ticks int, perTick, share float64) (good, bad string) {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	var ok, failed float64
+	good, bad = "0", "0"
+	for range ticks {
+		for range int(poisson(rng, perTick)) {
+			if rng.Float64() < share {
+				failed++
+			} else {
+				ok++
+			}
+		}
+		good += fmt.Sprintf(" %g", ok)
+		bad += fmt.Sprintf(" %g", failed)
+	}
+	return good, bad
+}

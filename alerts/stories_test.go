@@ -35,7 +35,7 @@ func values(stretches ...[2]float64) string {
 }
 
 // absent writes scrapes without the series.
-func absent(n int) string { return fmt.Sprintf("_x%d ", n-1) }
+func absent(n int) string { return fmt.Sprintf("_x%d ", n) }
 
 func apiService() *Service {
 	return &Service{Name: "api", Metrics: Metrics{Preset: "prom-client"}}
