@@ -5,7 +5,6 @@ package postgres
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/prometheus/common/model"
 
@@ -39,9 +38,6 @@ type Invariant struct {
 	// Interval between two runs of the query.
 	Interval model.Duration `yaml:"interval,omitempty" jsonschema:"default=1m"`
 }
-
-// DefaultInvariantInterval is how often an Invariant is checked by default.
-const DefaultInvariantInterval = model.Duration(time.Minute)
 
 // TargetName is the entry's name.
 func (c *Config) TargetName() string { return c.Name }
