@@ -136,12 +136,13 @@ func (l configLoader) load() (*Config, error) {
 	}
 	r := newResolver(root)
 	r.resolve()
-	faults := append(r.faults, fileSchema().Check(root)...)
+	refused := fileSchema().Check(root)
+	prune(root, refused)
 	c := &Config{Sections: defaultSections(), Notices: r.notices}
-	d := decoder{root: root, faults: faults, config: c}
+	d := decoder{root: root, config: c}
 	d.decode()
-	if len(d.faults) > 0 {
-		return nil, l.shown(d.faults)
+	if faults := slices.Concat(r.faults, refused, d.faults); len(faults) > 0 {
+		return nil, l.shown(faults)
 	}
 	if len(c.Targets) == 0 && len(c.Services) == 0 {
 		return nil, l.shown(append(strictyaml.Faults{l.nothing()}, leftOut(c.Notices)...))

@@ -13,8 +13,8 @@ import (
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
-// A decoder fills a Config from the checked tree. It passes over what the
-// schema refused, so that one fault does not hide the next.
+// A decoder fills a Config from the tree and asks each section what
+// contradicts itself.
 type decoder struct {
 	root   *strictyaml.Node
 	config *Config
@@ -24,15 +24,15 @@ type decoder struct {
 func (d *decoder) decode() {
 	for _, entry := range d.root.Entries {
 		switch {
-		case d.isKindSection(entry.Key):
-		case entry.Key == "gates":
+		case slices.ContainsFunc(probes.Kinds, func(k probes.Kind) bool { return k.Section == entry.Key }):
+		case entry.Key == gatesSection:
 			d.gates(entry.Value)
-		case d.clean(entry.Value):
-			section := &strictyaml.Node{
+		default:
+			alone := &strictyaml.Node{
 				File: d.root.File, Line: entry.Line, Column: entry.Column, Path: entry.Key,
 				Kind: strictyaml.Map, Entries: []strictyaml.Entry{entry},
 			}
-			d.add(section.Decode(&d.config.Sections))
+			d.add(alone.Decode(&d.config.Sections))
 		}
 	}
 	for _, kind := range probes.Kinds {
@@ -42,19 +42,40 @@ func (d *decoder) decode() {
 	d.validate()
 }
 
-func (d *decoder) isKindSection(key string) bool {
-	return slices.ContainsFunc(probes.Kinds, func(k probes.Kind) bool { return k.Section == key })
+// prune takes out of a section, or of the whole file, what the schema refused:
+// the entry of a list, or the key. The rest can be decoded and validated, so
+// that one fault does not hide the others.
+func prune(n *strictyaml.Node, refused strictyaml.Faults) {
+	n.Entries = slices.DeleteFunc(n.Entries, func(e strictyaml.Entry) bool {
+		itself, below := isRefused(e.Value, refused)
+		switch {
+		case itself || !below:
+			return itself
+		case e.Value.Kind == strictyaml.List:
+			e.Value.Items = slices.DeleteFunc(e.Value.Items, func(item *strictyaml.Node) bool {
+				itself, below := isRefused(item, refused)
+				return itself || below
+			})
+			return false
+		case e.Key == gatesSection && e.Value.Kind == strictyaml.Map:
+			prune(e.Value, refused)
+			return false
+		}
+		return true
+	})
+}
+
+// isRefused says whether faults were found in a node itself, and below it.
+func isRefused(n *strictyaml.Node, refused strictyaml.Faults) (itself, below bool) {
+	for _, f := range refused {
+		rest, ok := strings.CutPrefix(f.Path, n.Path)
+		itself = itself || ok && rest == ""
+		below = below || ok && rest != "" && (rest[0] == '.' || rest[0] == '[')
+	}
+	return itself, below
 }
 
 func (d *decoder) add(faults strictyaml.Faults) { d.faults = append(d.faults, faults...) }
-
-// clean says whether no fault was found in the node or below it.
-func (d *decoder) clean(n *strictyaml.Node) bool {
-	return !slices.ContainsFunc(d.faults, func(f strictyaml.Fault) bool {
-		rest, below := strings.CutPrefix(f.Path, n.Path)
-		return below && (rest == "" || rest[0] == '.' || rest[0] == '[')
-	})
-}
 
 // targets decodes the entries of one kind.
 func (d *decoder) targets(kind probes.Kind) {
@@ -64,7 +85,7 @@ func (d *decoder) targets(kind probes.Kind) {
 	}
 	lines := map[string]int{}
 	for _, item := range section.Items {
-		if kind.Selector != "" && text(item.Get("kind")) != kind.Selector || !d.clean(item) {
+		if kind.Selector != "" && text(item.Get("kind")) != kind.Selector {
 			continue
 		}
 		target := kind.New()
@@ -87,9 +108,6 @@ func (d *decoder) targets(kind probes.Kind) {
 func (d *decoder) gates(n *strictyaml.Node) {
 	d.config.Gates.Tuned = map[string]alerts.Tuning{}
 	for _, entry := range n.Entries {
-		if !d.clean(entry.Value) {
-			continue
-		}
 		if entry.Key == "custom" {
 			d.add(entry.Value.Decode(&d.config.Gates.Custom))
 			continue
@@ -114,14 +132,11 @@ func (d *decoder) services() {
 // validate asks each section what contradicts itself.
 func (d *decoder) validate() {
 	d.place(d.root, d.config.Sections.validate())
-	for key, section := range map[string]interface{ Validate() []probe.Fault }{
-		"judge": d.config.Judge, "api": d.config.API, "window": d.config.Window, "gates": d.config.Gates,
-	} {
-		if n := cmp.Or(d.root.Get(key), d.root); d.clean(n) {
-			d.place(n, section.Validate())
-		}
-	}
-	d.place(cmp.Or(d.root.Get("gates"), d.root), d.config.Gates.ValidateInterval(time.Duration(d.config.Interval)))
+	gates := d.config.Gates
+	d.place(d.at("judge"), d.config.Judge.Validate())
+	d.place(d.at("api"), d.config.API.Validate())
+	d.place(d.at("window"), d.config.Window.Validate())
+	d.place(d.at(gatesSection), append(gates.Validate(), gates.ValidateInterval(time.Duration(d.config.Interval))...))
 	d.each("services", len(d.config.Services), func(i int) []probe.Fault {
 		s := d.config.Services[i]
 		faults := s.Validate()
@@ -135,6 +150,9 @@ func (d *decoder) validate() {
 	})
 	d.each("webhooks", len(d.config.Webhooks), func(i int) []probe.Fault { return d.config.Webhooks[i].Validate() })
 }
+
+// at is the node of a section, the whole file where it has none.
+func (d *decoder) at(section string) *strictyaml.Node { return cmp.Or(d.root.Get(section), d.root) }
 
 // each validates the entries of a section that was decoded whole.
 func (d *decoder) each(section string, n int, validate func(i int) []probe.Fault) {

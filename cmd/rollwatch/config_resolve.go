@@ -32,31 +32,24 @@ const (
 	postgresSection = "postgres"
 	queuesSection   = "queues"
 	servicesSection = "services"
+	gatesSection    = "gates"
 )
 
 // resolve goes through the sections in the order of dependence.
 func (r *resolver) resolve() {
 	for _, section := range r.kindSections() {
 		r.entries(section, func(entry *strictyaml.Node) string {
-			if noAddress(entry) {
-				return "its address is empty"
-			}
-			if section == redisSection {
-				return ""
+			if reason := emptyAddress(entry); reason != "" || section == redisSection {
+				return reason
 			}
 			return r.refer(entry.Get("redis"), redisSection)
 		})
 	}
 	r.entries(servicesSection, r.service)
-	r.list(r.root.Get("gates").Get("custom"), "gates.custom", func(gate *strictyaml.Node) string {
+	r.list(r.root.Get(gatesSection).Get("custom"), "gates.custom", func(gate *strictyaml.Node) string {
 		return r.refer(gate.Get("service"), servicesSection)
 	})
-	r.list(r.root.Get("webhooks"), "webhooks", func(hook *strictyaml.Node) string {
-		if noAddress(hook) {
-			return "its address is empty"
-		}
-		return ""
-	})
+	r.entries("webhooks", emptyAddress)
 	for section, key := range map[string]string{"prometheus": "url", "ledger": "postgres_url"} {
 		if n := r.root.Get(section); n != nil && n.Kind == strictyaml.Map && n.Get(key).Empty() {
 			r.root.Delete(section)
@@ -116,7 +109,10 @@ func (r *resolver) notice(n *strictyaml.Node, section, reason string) {
 	if name := text(n.Get("name")); name != "" {
 		what = section + " " + name
 	}
-	r.notices = append(r.notices, fmt.Sprintf("%s: left out: %s%s", what, reason, unset(n)))
+	if !strings.HasSuffix(reason, ")") {
+		reason += unset(n)
+	}
+	r.notices = append(r.notices, what+": left out: "+reason)
 }
 
 // refer says why what the node names cannot be used: it was left out. A name
@@ -142,7 +138,7 @@ func (r *resolver) refer(n *strictyaml.Node, section string) string {
 // service leaves out parts of a service, and the service itself when nothing
 // is left that could be read of it.
 func (r *resolver) service(s *strictyaml.Node) string {
-	before := len(r.notices)
+	before, variables := len(r.notices), unset(s)
 	where := "services " + text(s.Get("name")) + ": "
 	if health := s.Get("health"); health != nil && noAddress(health) {
 		s.Delete("health")
@@ -151,8 +147,8 @@ func (r *resolver) service(s *strictyaml.Node) string {
 	metrics := s.Get("metrics")
 	r.list(metrics.Get("scrape"), where+"metrics.scrape", emptyAddress)
 	r.list(s.Get("features"), where+"features", func(feature *strictyaml.Node) string {
-		if noAddress(feature.Get("http")) {
-			return "its address is empty"
+		if reason := emptyAddress(feature.Get("http")); reason != "" {
+			return reason
 		}
 		return r.refer(feature.Get("tenants").Get("postgres"), postgresSection)
 	})
@@ -164,7 +160,7 @@ func (r *resolver) service(s *strictyaml.Node) string {
 		return ""
 	}
 	r.notices = r.notices[:before] // one notice for all of it
-	return "none of its addresses is set" + unset(s)
+	return "none of its addresses is set" + variables
 }
 
 // names checks a list of names of another section, without those left out.

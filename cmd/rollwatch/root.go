@@ -37,6 +37,7 @@ and why. It never deploys anything by itself.`,
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		return usage("%s has no command %q; did you mean %s?", cmd.CommandPath(), name, strings.Join(near, " or "))
 	}

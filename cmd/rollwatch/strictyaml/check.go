@@ -130,6 +130,7 @@ func (s *Schema) faults(root *Node, leaf *jsonschema.ValidationError) Faults {
 		if k.Want == DurationPattern {
 			return Faults{noDuration(node)}
 		}
+		return Faults{node.Fault(fmt.Sprintf("%q is not allowed", k.Got), "it must match "+k.Want)}
 	}
 	return Faults{node.Fault(leaf.ErrorKind.LocalizedString(message.NewPrinter(language.English)), "")}
 }
@@ -149,9 +150,9 @@ func unknownKey(node *Node, key string, known []string) Fault {
 
 // Nearest returns the known word that a misspelt one probably means, or "".
 func Nearest(word string, known []string) string {
-	best, distance := "", 1+max(1, len(word)/3)
+	best, distance := "", 1+max(2, len(word)/3)
 	for _, k := range known {
-		if d := levenshtein.ComputeDistance(strings.ToLower(word), k); d < distance {
+		if d := levenshtein.ComputeDistance(strings.ToLower(word), k); d < min(distance, len(word)) {
 			best, distance = k, d
 		}
 	}

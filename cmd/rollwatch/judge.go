@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollwatch/rollwatch/verdict"
+)
+
+// A judge is the engine in office. A reload puts another in its place, which
+// takes everything up from the ledger; whoever asks knows nothing of that.
+type judge struct {
+	mu     sync.RWMutex
+	engine *verdict.Engine
+}
+
+// now is the engine in office.
+func (j *judge) now() *verdict.Engine {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.engine
+}
+
+// succeed lets make find the successor while nothing is written: a rollout
+// that the old engine registered behind its back would be watched by nobody.
+func (j *judge) succeed(make func() (*verdict.Engine, error)) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	next, err := make()
+	if err != nil {
+		return err
+	}
+	j.engine = next
+	return nil
+}
+
+// Register implements api.Judge.
+func (j *judge) Register(ctx context.Context, reg verdict.Registration, key string) (verdict.Rollout, bool, error) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.engine.Register(ctx, reg, key)
+}
+
+// AddStage implements api.Judge.
+func (j *judge) AddStage(ctx context.Context, id string, stage verdict.Stage) (verdict.Rollout, error) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.engine.AddStage(ctx, id, stage)
+}
+
+// Finish implements api.Judge.
+func (j *judge) Finish(ctx context.Context, id string, outcome verdict.Outcome) (verdict.Rollout, error) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.engine.Finish(ctx, id, outcome)
+}
+
+// SetOverride implements api.Judge.
+func (j *judge) SetOverride(ctx context.Context, id string, override verdict.Override) (verdict.Rollout, error) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.engine.SetOverride(ctx, id, override)
+}
+
+// ReplayDelivery implements api.Judge.
+func (j *judge) ReplayDelivery(ctx context.Context, id string) (verdict.Delivery, error) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.engine.ReplayDelivery(ctx, id)
+}
+
+// Rollout implements api.Judge.
+func (j *judge) Rollout(ctx context.Context, id string) (verdict.Rollout, error) {
+	return j.now().Rollout(ctx, id)
+}
+
+// Rollouts implements api.Judge.
+func (j *judge) Rollouts(ctx context.Context, service string, page verdict.Page) ([]verdict.Rollout, string, error) {
+	return j.now().Rollouts(ctx, service, page)
+}
+
+// Document implements api.Judge.
+func (j *judge) Document(ctx context.Context, id string) (verdict.Document, error) {
+	return j.now().Document(ctx, id)
+}
+
+// Newest implements api.Judge.
+func (j *judge) Newest(ctx context.Context, service string) (string, error) {
+	return j.now().Newest(ctx, service)
+}
+
+// Await implements api.Judge. It holds nothing while it waits.
+func (j *judge) Await(ctx context.Context, id string, seq int64) (verdict.Document, error) {
+	return j.now().Await(ctx, id, seq)
+}
+
+// Deliveries implements api.Judge.
+func (j *judge) Deliveries(ctx context.Context, page verdict.Page) ([]verdict.Delivery, string, error) {
+	return j.now().Deliveries(ctx, page)
+}
+
+// Describe implements prometheus.Collector.
+func (j *judge) Describe(ch chan<- *prometheus.Desc) { j.now().Describe(ch) }
+
+// Collect implements prometheus.Collector.
+func (j *judge) Collect(ch chan<- prometheus.Metric) { j.now().Collect(ch) }
