@@ -1,9 +1,11 @@
 package rollwatch_test
 
 import (
+	"bytes"
 	"errors"
 	"go/build"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -73,6 +75,20 @@ func TestProbesKnowNoMetricsLibraryAndNoLog(t *testing.T) {
 		for _, to := range p.Imports {
 			foreign := slices.ContainsFunc(probesDoNot, func(not string) bool { return to == not || strings.HasPrefix(to, not+"/") })
 			require.False(t, foreign, "%s must not import %s", p.ImportPath, to)
+		}
+	}
+}
+
+// A sleep makes a test slow when it is long and unsure when it is short, unless
+// its time is a bubble's; a skipped test proves nothing and looks green.
+func TestNoTestSleepsOrSkips(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, name := range slices.Concat(p.TestGoFiles, p.XTestGoFiles) {
+			source, err := os.ReadFile(filepath.Join(p.Dir, name))
+			require.NoError(t, err)
+			bubble := bytes.Contains(source, []byte(`"testing/synctest"`))
+			require.False(t, !bubble && bytes.Contains(source, []byte("time.Sleep(")), "%s/%s sleeps", p.Dir, name)
+			require.NotRegexp(t, `\b[tb]\.Skip(f|Now)?\(`, string(source), "%s/%s skips", p.Dir, name)
 		}
 	}
 }
