@@ -106,9 +106,11 @@ func TestEveryQueueIsReadAsTheInspectorReadsIt(t *testing.T) {
 	p := open(t, server.URL)
 	require.Zero(t, redistest.Value(t, redistest.Read(t, p), "asynq_queues"))
 
-	for range 3 {
-		s.enqueue(t, "ok", hibiken.Queue("mail"))
+	for i := range 3 {
+		s.enqueue(t, "ok", hibiken.Queue("mail"), hibiken.TaskID(fmt.Sprint(i)))
 	}
+	hourAgo := time.Now().Add(-time.Hour).UnixNano()
+	require.NoError(t, s.redis.HSet(t.Context(), "asynq:{mail}:t:0", "pending_since", hourAgo).Err())
 	for range 2 {
 		s.enqueue(t, "ok", hibiken.Queue("mail"), hibiken.ProcessIn(time.Hour))
 	}
@@ -122,6 +124,7 @@ func TestEveryQueueIsReadAsTheInspectorReadsIt(t *testing.T) {
 	requireSame(t, s, r, "a queue: {with} everything")
 	require.Equal(t, 2.0, redistest.Value(t, r, "asynq_queues"))
 	require.Equal(t, 1.0, redistest.Value(t, r, "asynq_queue_paused", "mail"))
+	require.InDelta(t, 3600, redistest.Value(t, r, "asynq_queue_latency_seconds", "mail"), 10)
 	require.Zero(t, redistest.Value(t, r, "asynq_servers"))
 
 	// A server works: some succeed and are kept, some fail, one stays.
@@ -307,6 +310,7 @@ func TestAHundredQueuesCostFourteenCommandsEachOnOneConnection(t *testing.T) {
 	require.LessOrEqual(t, commandsAfter-commands-2*asking, readings*(14*queues+4))
 	require.Greater(t, commandsAfter-commands, readings*12*queues, "the counting counts")
 	require.Equal(t, 1, connectionsAfter-connections, "only the one that asks")
+	require.Equal(t, 1, strings.Count(server.Do(t, "client", "list").(string), "name=rollwatch"))
 }
 
 func TestFaultsOfTheConfiguration(t *testing.T) {

@@ -168,9 +168,12 @@ func TestWhatAnACLRefusesCostsOnlyItsOwnPart(t *testing.T) {
 		granted[i] = "+" + command
 	}
 	acl("watcher", granted...)
+	asked := refused(t, server)
 	for view, state := range states(read(t, as("watcher"))) {
 		require.Equal(t, probe.ViewRead, state, "%s under what Commands asks for", view)
 	}
+	once := refused(t, server)
+	require.Equal(t, refused(t, server)-once, once-asked, "no more errors than asking makes")
 	require.Empty(t, server.Do(t, "acl", "log"), "nothing we do is refused")
 
 	acl("poor", "+ping", "+info")
@@ -188,6 +191,15 @@ func TestWhatAnACLRefusesCostsOnlyItsOwnPart(t *testing.T) {
 	for view, state := range states(r) {
 		require.Equal(t, probe.ViewDenied, state, view)
 	}
+}
+
+// refused is how many errors the server ever answered; to ask makes some.
+func refused(t *testing.T, server *live.RedisServer) int {
+	t.Helper()
+	info := redis.ParseInfo(server.Do(t, "info", "stats").(string))
+	n, err := strconv.Atoi(info["total_error_replies"])
+	require.NoError(t, err)
+	return n
 }
 
 func TestARenamedCommandIsAbsent(t *testing.T) {
@@ -415,4 +427,42 @@ func TestAReplicaThatServesNobodyIsDown(t *testing.T) {
 		_, err := p.Read(t.Context())
 		return err != nil && strings.Contains(err.Error(), "MASTERDOWN")
 	}, 5*time.Second, 20*time.Millisecond)
+}
+
+// lengths is a hook that notes how long the pipelines are.
+type lengths []int
+
+func (l *lengths) DialHook(next goredis.DialHook) goredis.DialHook          { return next }
+func (l *lengths) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook { return next }
+func (l *lengths) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		*l = append(*l, len(cmds))
+		return next(ctx, cmds)
+	}
+}
+
+func TestNoPipelineIsLongerThanFiveHundredCommands(t *testing.T) {
+	server := live.Redis(t)
+	config := target(server.URL)
+	config.Name = "main"
+	links := redis.NewLinks(&config)
+	defer links.Close()
+	client, err := links.Redis("main")
+	require.NoError(t, err)
+	require.NoError(t, client.Ping(t.Context()).Err())
+	var sent lengths
+	client.AddHook(&sent)
+
+	answers := make([]*goredis.StatusCmd, 0, 1000)
+	err = redis.Pipelined(t.Context(), client, 3, make([]int, 1000), func(pipe goredis.Pipeliner, _ int) {
+		answers = append(answers, pipe.Ping(t.Context()))
+	})
+	require.NoError(t, err)
+	require.Equal(t, lengths{166, 166, 166, 166, 166, 166, 4}, sent)
+	for _, answer := range answers {
+		require.Equal(t, "PONG", answer.Val())
+	}
+	err = redis.Pipelined(t.Context(), client, 1, make([]int, 1000), func(goredis.Pipeliner, int) {})
+	require.NoError(t, err, "nothing to ask is nothing sent")
+	require.Len(t, sent, 7)
 }
