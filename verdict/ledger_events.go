@@ -147,21 +147,24 @@ func (l *Ledger) replay(ctx context.Context, id string, now time.Time) (Delivery
 	return replayed, err
 }
 
-// OwedTo returns deliveries owed to an endpoint whose time has come, new ones
-// before those that were tried, and when the next one will be due (zero: none is
-// owed).
-func (l *Ledger) OwedTo(ctx context.Context, endpoint string, now time.Time, limit int) ([]Delivery, time.Time, error) {
+// NextOwed returns a delivery owed to an endpoint whose time has come, a new one
+// before those that were tried; false when none has, with the time when the
+// next one will be due (zero: none is owed).
+func (l *Ledger) NextOwed(ctx context.Context, endpoint string, now time.Time) (Delivery, bool, time.Time, error) {
 	due, _, err := selectDeliveries(ctx, l.read,
-		`WHERE d.state = 'owed' AND d.endpoint = ? AND d.next_attempt <= ? ORDER BY d.attempts > 0, d.next_attempt, d.n LIMIT ?`,
-		endpoint, nanos(now), limit)
+		`WHERE d.state = 'owed' AND d.endpoint = ? AND d.next_attempt <= ? ORDER BY d.attempts > 0, d.next_attempt, d.n LIMIT 1`,
+		endpoint, nanos(now))
 	if err != nil {
-		return nil, time.Time{}, l.explain(err)
+		return Delivery{}, false, time.Time{}, l.explain(err)
+	}
+	if len(due) > 0 {
+		return due[0], true, time.Time{}, nil
 	}
 	var next sql.NullInt64
 	if err := l.read.QueryRowContext(ctx, `SELECT min(next_attempt) FROM deliveries WHERE state = 'owed' AND endpoint = ?`, endpoint).Scan(&next); err != nil {
-		return nil, time.Time{}, l.explain(err)
+		return Delivery{}, false, time.Time{}, l.explain(err)
 	}
-	return due, fromNanos(next.Int64), nil
+	return Delivery{}, false, fromNanos(next.Int64), nil
 }
 
 // Settle records what became of an attempt at a delivery: its State, Attempts,
@@ -174,15 +177,21 @@ func (l *Ledger) Settle(ctx context.Context, d Delivery) error {
 	})
 }
 
-// Disable stops deliveries to an endpoint whose address (given as its hash) is
-// gone; what is owed to it is not tried any more.
-func (l *Ledger) Disable(ctx context.Context, endpoint, address, why string, now time.Time) error {
+// Disable stops deliveries to an endpoint whose address (given as its hash) is gone.
+func (l *Ledger) Disable(ctx context.Context, endpoint, address string, now time.Time) error {
 	return l.transact(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO gone_endpoints (endpoint, address, at) VALUES (?, ?, ?)
-			ON CONFLICT (endpoint) DO UPDATE SET address = excluded.address, at = excluded.at`, endpoint, address, nanos(now)); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, last_error = ? WHERE endpoint = ? AND state = ?`, Disabled, why, endpoint, Owed)
+		_, err := tx.ExecContext(ctx, `INSERT INTO gone_endpoints (endpoint, address, at) VALUES (?, ?, ?)
+			ON CONFLICT (endpoint) DO UPDATE SET address = excluded.address, at = excluded.at`, endpoint, address, nanos(now))
+		return err
+	})
+}
+
+// SetAside stops trying what is owed to an endpoint, if that is disabled still:
+// a replay may have enabled it since anybody looked.
+func (l *Ledger) SetAside(ctx context.Context, endpoint, address string) error {
+	return l.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, last_error = 'the endpoint answered 410 Gone' WHERE endpoint = ? AND state = ?
+			AND EXISTS (SELECT 1 FROM gone_endpoints WHERE endpoint = ? AND address = ?)`, Disabled, endpoint, Owed, endpoint, address)
 		return err
 	})
 }
