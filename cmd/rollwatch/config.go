@@ -147,6 +147,9 @@ func (l configLoader) load() (*Config, error) {
 	if len(c.Targets) == 0 && len(c.Services) == 0 {
 		return nil, l.shown(append(strictyaml.Faults{l.nothing()}, leftOut(c.Notices)...))
 	}
+	if l.file == "" {
+		c.Notices = nil // nobody wrote the entries that the environment does not fill
+	}
 	c.Notices = append(c.Notices, notReadYet(c)...)
 	return c, nil
 }

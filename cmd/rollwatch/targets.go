@@ -53,11 +53,14 @@ func (s *targetSet) open(c *Config, kind probes.Kind, config probe.Config) error
 	return nil
 }
 
-// close gives back what was opened and has not been handed to a schedule.
-func (s *targetSet) close() error {
+// close gives back what was opened. Probes that a schedule has taken are the
+// schedule's to close.
+func (s *targetSet) close() error { return errors.Join(s.closeProbes(), s.links.Close()) }
+
+func (s *targetSet) closeProbes() error {
 	var errs []error
 	for _, t := range s.targets {
 		errs = append(errs, t.Probe.Close())
 	}
-	return errors.Join(append(errs, s.links.Close())...)
+	return errors.Join(errs...)
 }

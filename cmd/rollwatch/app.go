@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/rollwatch/rollwatch/api"
+	"github.com/rollwatch/rollwatch/collector"
+	"github.com/rollwatch/rollwatch/verdict"
+)
+
+// appOptions are what the daemon is started with, besides its configuration.
+type appOptions struct {
+	loader    configLoader
+	listen    []string // addresses; a port 0 is any that is free
+	webConfig string   // path of the web configuration file, or empty
+	log       *zap.Logger
+}
+
+// An app is the whole daemon, which a test can run too: newApp binds and opens
+// everything, start runs it, stop ends it.
+type app struct {
+	opts     appOptions
+	log      *zap.Logger
+	window   *collector.Store
+	ledger   *verdict.Ledger
+	schedule *collector.Schedule
+	judge    judge
+	handler  *api.Handler
+	server   *api.Server
+	status   *reloadStatus
+	broken   chan error // what ended without being told to
+
+	crew  atomic.Pointer[crew] // what runs by the configuration in force
+	busy  sync.Mutex           // one of start, reload and stop at a time
+	stops []stopStep
+}
+
+// newApp wires the daemon. Whatever can be refused (the configuration, a port,
+// a folder, a file) is refused here, and what was opened until then is given back.
+func newApp(ctx context.Context, opts appOptions) (_ *app, err error) {
+	a := &app{opts: opts, log: opts.log, status: newReloadStatus(), broken: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.stop(context.WithoutCancel(ctx)))
+		}
+	}()
+
+	config, err := opts.loader.load()
+	if err != nil {
+		return nil, refusedConfig(err)
+	}
+	for _, notice := range config.Notices {
+		a.log.Warn(notice)
+	}
+	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
+
+	// What remembers, across reloads.
+	if a.window, err = collector.Open(config.DataDir, config.Window, a.log); err != nil {
+		return nil, err
+	}
+	a.onStop("close the window", func(context.Context) error { return a.window.Close() })
+	if a.ledger, err = verdict.OpenLedger(filepath.Join(config.DataDir, "ledger.db")); err != nil {
+		return nil, err
+	}
+	a.onStop("close the ledger", func(context.Context) error { return a.ledger.Close() })
+
+	// What reads and judges, by this configuration.
+	crew, err := a.hire(config)
+	if err != nil {
+		return nil, err
+	}
+	a.crew.Store(crew)
+	a.onStop("close the connections", func(context.Context) error { return a.crew.Load().targets.links.Close() })
+	if a.schedule, err = collector.NewSchedule(crew.targets.targets, a.log); err != nil {
+		return nil, errors.Join(err, crew.targets.closeProbes())
+	}
+	a.background("stop reading", a.schedule.Run)
+	if err := a.judge.succeed(func() (*verdict.Engine, error) { return a.newEngine(ctx, crew) }); err != nil {
+		return nil, err
+	}
+
+	// What answers.
+	metrics, err := collector.Handler(a.newRegistry(), a.log)
+	if err != nil {
+		return nil, err
+	}
+	if a.handler, err = a.newHandler(config, metrics); err != nil {
+		return nil, err
+	}
+	a.server, err = api.Listen(opts.listen, opts.webConfig, a.handler, a.log)
+	return a, err
+}
+
+func (a *app) newHandler(config *Config, metrics http.Handler) (*api.Handler, error) {
+	return api.New(api.Options{
+		Config:   config.API,
+		Judge:    &a.judge,
+		Targets:  func() []collector.Status { return a.schedule.Statuses(time.Now()) },
+		Metrics:  metrics,
+		Reload:   a.reload,
+		Interval: time.Duration(config.Interval),
+		Version:  buildVersion(),
+		Log:      a.log,
+	})
+}
+
+// start runs what newApp has wired.
+func (a *app) start() {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	a.onStop("stop judging", func(context.Context) error { a.crew.Load().stop(); return nil })
+	a.crew.Load().start(a)
+	serving := make(chan struct{})
+	go func() {
+		defer close(serving)
+		if err := a.server.Serve(); err != nil {
+			a.broke(err)
+		}
+	}()
+	a.onStop("stop serving", func(ctx context.Context) error {
+		err := a.server.Shutdown(ctx)
+		<-serving
+		return err
+	})
+	for _, address := range a.server.Addrs() {
+		a.log.Info("listening", zap.Stringer("address", address), zap.String("version", buildVersion()))
+	}
+}
+
+// broke tells that a part has ended which should not have.
+func (a *app) broke(err error) {
+	select {
+	case a.broken <- err:
+	default: // the first is told already
+	}
+}
+
+// A stopStep ends one part of the daemon.
+type stopStep struct {
+	name string
+	do   func(context.Context) error
+}
+
+// onStop registers how a part ends, as soon as it has begun; the last begun
+// ends first, so that nothing outlives what it stands on.
+func (a *app) onStop(name string, do func(context.Context) error) {
+	a.stops = append(a.stops, stopStep{name, do})
+}
+
+// background runs work from now until the daemon stops.
+func (a *app) background(name string, work func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	a.onStop(name, func(context.Context) error {
+		cancel()
+		return <-done
+	})
+}
+
+// stop ends everything in order: unready and drained first, then judging and
+// reading, and what remembers last.
+func (a *app) stop(ctx context.Context) error {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	var errs []error
+	for i := len(a.stops) - 1; i >= 0; i-- {
+		if err := a.stops[i].do(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", a.stops[i].name, err))
+		}
+	}
+	a.stops = nil
+	return errors.Join(errs...)
+}
+
+// newRegistry holds every metric that /metrics serves.
+func (a *app) newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(processCollectors()...)
+	registry.MustRegister(collector.NewCollector(a.schedule, a.log), a.window, &a.judge, a.status, crewCollector{a})
+	return registry
+}

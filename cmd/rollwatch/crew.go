@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollwatch/rollwatch/collector"
+	"github.com/rollwatch/rollwatch/verdict"
+	"github.com/rollwatch/rollwatch/verdict/webhook"
+)
+
+// A crew is what runs by one configuration. A reload hires the next one before
+// it dismisses this one.
+type crew struct {
+	config    *Config
+	targets   *targetSet
+	deliverer *webhook.Deliverer
+	engine    *verdict.Engine
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// hire opens what a configuration asks for. Nothing runs yet.
+func (a *app) hire(config *Config) (*crew, error) {
+	targets, err := openTargets(config)
+	if err != nil {
+		return nil, refusedConfig(err)
+	}
+	return &crew{
+		config: config, targets: targets,
+		deliverer: webhook.New(webhook.Options{Webhooks: config.Webhooks, Ledger: a.ledger, Log: a.log}),
+	}, nil
+}
+
+// newEngine makes the crew's judge from what the ledger has under watch.
+func (a *app) newEngine(ctx context.Context, c *crew) (*verdict.Engine, error) {
+	engine, err := verdict.NewEngine(ctx, verdict.Options{
+		Config: c.config.Judge, Services: c.config.Services, Gates: c.config.Gates,
+		Window: a.window, Ledger: a.ledger, Interval: time.Duration(c.config.Interval),
+		Endpoints: webhook.Endpoints(c.config.Webhooks), OnOwed: c.deliverer.Wake, Log: a.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("take up the rollouts: %w", err)
+	}
+	c.engine = engine
+	return engine, nil
+}
+
+// start sets everybody to work. A crew that was stopped can start again.
+func (c *crew) start(a *app) {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	feeder := collector.NewFeeder(a.schedule, a.window, time.Duration(c.config.Interval), a.log)
+	c.done.Go(func() {
+		if err := feeder.Run(ctx); err != nil {
+			a.broke(err)
+		}
+	})
+	c.done.Go(func() { c.deliverer.Run(ctx) })
+	c.done.Go(func() { c.engine.Run(ctx) })
+}
+
+// stop ends everybody's work, and waits for it.
+func (c *crew) stop() {
+	c.cancel()
+	c.done.Wait()
+}
+
+// crewCollector collects from the crew in office; it describes nothing, because
+// what there is depends on the configuration.
+type crewCollector struct{ app *app }
+
+// Describe implements prometheus.Collector.
+func (crewCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c crewCollector) Collect(ch chan<- prometheus.Metric) { c.app.crew.Load().deliverer.Collect(ch) }
