@@ -24,7 +24,7 @@ const (
 )
 
 // tokenHeader carries a token where Authorization is taken by basic auth.
-const tokenHeader = "X-Rollwatch-Token"
+const tokenHeader = "X-Rollwatch-Token" //nolint:gosec // the name of a header, not a token
 
 // localAuthor stands in the record for a writer on this machine without a token.
 const localAuthor = "local"

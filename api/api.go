@@ -6,7 +6,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -22,15 +21,30 @@ import (
 // A Judge keeps the record of rollouts and serves the verdicts on them; it is
 // *verdict.Engine, whose methods say what each does.
 type Judge interface {
+	Rollouts
+	Verdicts
+	Deliveries
+}
+
+// Rollouts are recorded as deploy tools and people tell of them.
+type Rollouts interface {
 	Register(ctx context.Context, reg verdict.Registration, idempotencyKey string) (verdict.Rollout, bool, error)
 	Rollout(ctx context.Context, id string) (verdict.Rollout, error)
 	Rollouts(ctx context.Context, service string, page verdict.Page) ([]verdict.Rollout, string, error)
 	AddStage(ctx context.Context, id string, stage verdict.Stage) (verdict.Rollout, error)
 	Finish(ctx context.Context, id string, outcome verdict.Outcome) (verdict.Rollout, error)
 	SetOverride(ctx context.Context, id string, override verdict.Override) (verdict.Rollout, error)
+}
+
+// Verdicts are served for one rollout.
+type Verdicts interface {
 	Document(ctx context.Context, id string) (verdict.Document, error)
 	Newest(ctx context.Context, service string) (string, error)
 	Await(ctx context.Context, id string, seq int64) (verdict.Document, error)
+}
+
+// Deliveries of webhooks are owed until they have arrived.
+type Deliveries interface {
 	Deliveries(ctx context.Context, page verdict.Page) ([]verdict.Delivery, string, error)
 	ReplayDelivery(ctx context.Context, id string) (verdict.Delivery, error)
 }
@@ -71,7 +85,7 @@ type Handler struct {
 	router   *mux.Router
 	landing  http.Handler
 	long     chan struct{}   // one place for each long answer under way
-	draining context.Context // ends when the daemon is going away
+	draining context.Context //nolint:containedctx // the daemon's: it ends when the daemon is going away
 	drain    context.CancelFunc
 	seenAll  atomic.Bool // every target was read once
 }
@@ -84,7 +98,7 @@ func New(opts Options) (*Handler, error) {
 	}
 	landing, err := newLanding(opts.Version)
 	if err != nil {
-		return nil, fmt.Errorf("make the landing page: %w", err)
+		return nil, err
 	}
 	access, err := newAccess(opts.Config, opts.Log)
 	if err != nil {
@@ -102,6 +116,16 @@ func (h *Handler) Configure(cfg Config) error { return h.access.configure(cfg) }
 // Drain says that the daemon is going away: /-/ready answers 503 from now on,
 // and what waits for a verdict is answered at once.
 func (h *Handler) Drain() { h.drain() }
+
+// whileHere derives a context that also ends when the daemon is going away.
+func (h *Handler) whileHere(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(h.draining, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

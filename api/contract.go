@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/agnivade/levenshtein"
@@ -26,15 +27,15 @@ import (
 //go:embed openapi.yaml
 var Contract []byte
 
-// loadContract reads the embedded OpenAPI file. Bodies are checked against it
-// at run time, so what the file says of a request cannot be untrue.
-func loadContract() (*openapi3.T, error) {
+// loadContract reads the embedded OpenAPI file, once. Bodies are checked against
+// it at run time, so what the file says of a request cannot be untrue.
+var loadContract = sync.OnceValues(func() (*openapi3.T, error) {
 	contract, err := openapi3.NewLoader().LoadFromData(Contract)
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded openapi.yaml: %w", err)
 	}
 	return contract, nil
-}
+})
 
 // decode reads the one JSON value of a request's body into dst. It must fit
 // the named schema of the contract: an unknown field, a wrong type, a value out

@@ -95,6 +95,7 @@ func (h *Handler) reply(w http.ResponseWriter, status int, body any) {
 // An answer is a ResponseWriter that knows whether it has begun.
 type answer struct {
 	http.ResponseWriter
+
 	begun bool
 }
 

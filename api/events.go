@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/rollwatch/rollwatch/verdict"
 )
 
@@ -33,13 +35,13 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(h.draining, cancel)()
+	ctx, leave := h.whileHere(r.Context())
+	defer leave()
 	s := &stream{w: w, control: http.NewResponseController(w), seq: lastEvent(r)}
 	for ctx.Err() == nil {
 		if err := s.step(ctx, h.opts.Judge, id); err != nil {
-			return nil //nolint:nilerr // the client is gone; there is nobody to tell
+			h.opts.Log.Debug("an event stream ended", zap.String("rollout", id), zap.Error(err))
+			break
 		}
 	}
 	return nil
@@ -79,7 +81,7 @@ func (s *stream) step(ctx context.Context, judge Judge, id string) error {
 	}
 	<-beat.Done() // Await may answer at once that it cannot answer
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return fmt.Errorf("wait for an event: %w", ctx.Err())
 	}
 	if err == nil && document.AsOf.After(s.asOf) {
 		s.asOf, s.mute = document.AsOf, false
@@ -105,9 +107,12 @@ func (s *stream) send(event, id string, data any) error {
 func (s *stream) write(text []byte) error {
 	giveTime(s.w)
 	if _, err := s.w.Write(text); err != nil {
-		return err
+		return fmt.Errorf("write an event: %w", err)
 	}
-	return s.control.Flush()
+	if err := s.control.Flush(); err != nil {
+		return fmt.Errorf("send an event: %w", err)
+	}
+	return nil
 }
 
 func isUnavailable(err error) bool {

@@ -18,6 +18,7 @@ import (
 // A pipeWriter is a ResponseWriter whose reader sees what is written at once.
 type pipeWriter struct {
 	*io.PipeWriter
+
 	header http.Header
 	status int
 }

@@ -35,6 +35,7 @@ func backing(s collector.Status) bool {
 // A check is the health of one target at one time.
 type check struct {
 	collector.Status
+
 	problem string // why it counts as down; empty when it is up
 }
 

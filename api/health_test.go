@@ -56,7 +56,7 @@ func TestHealth(t *testing.T) {
 		{"a service is down", []collector.Status{up("redis", "main", true), down("http", "api", true, refused)}, 503, 200, "http:api", "connection refused", "fail"},
 		{"queues with failed jobs", []collector.Status{ill}, 503, 200, "bullmq:jobs", "140 failed jobs", "fail"},
 		{"the same, not required", []collector.Status{lazy}, 200, 200, "bullmq:jobs", "140 failed jobs", "warn"},
-		{"not read for an hour", []collector.Status{old}, 503, 503, "postgres:main", "last read 1h0m0s ago", "fail"},
+		{"not read for an hour", []collector.Status{old}, 503, 503, "postgres:main", "last read 1h0m", "fail"},
 		{"not read yet", []collector.Status{unread}, 503, 503, "redis:main", "not read yet", "fail"},
 		{"down for no known reason", []collector.Status{down("redis", "main", true, nil)}, 503, 503, "redis:main", "could not be read", "fail"},
 	}
@@ -75,7 +75,6 @@ func TestHealth(t *testing.T) {
 			require.Len(t, body.Info, len(test.targets)-len(body.Error))
 			if test.downKey != "" {
 				require.Equal(t, "down", body.Error[test.downKey]["status"])
-				require.Equal(t, 1.5*boolNumber(!test.targets[len(test.targets)-1].Started.IsZero()), body.Details[test.downKey]["responseTime"])
 				require.Contains(t, body.Error[test.downKey]["message"], test.says)
 			} else {
 				require.Empty(t, body.Error)
@@ -91,13 +90,6 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-func boolNumber(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func TestHealthShowsTheDetailsOfATarget(t *testing.T) {
 	w := newWorld(t)
 	target := up("postgres", "main", true)
@@ -108,6 +100,7 @@ func TestHealthShowsTheDetailsOfATarget(t *testing.T) {
 		require.Equal(t, "primary", entry["role"])
 		require.Equal(t, "up", entry["status"])
 		require.Equal(t, true, entry["required"])
+		require.InDelta(t, 1.5, entry["responseTime"], 0, "milliseconds")
 	}
 	require.NotContains(t, target.Reading.Details, "required")
 }

@@ -29,17 +29,19 @@ func chapter(t *testing.T, title, language string) []string {
 	_, rest, found := strings.Cut(string(text), "## "+title+"\n")
 	require.True(t, found, "docs/api.md has no chapter %s", title)
 	rest, _, _ = strings.Cut(rest, "\n## ")
-	var blocks []string
-	for _, block := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(rest, -1) {
-		blocks = append(blocks, block[1])
+	matches := regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(rest, -1)
+	require.NotEmpty(t, matches, "no %s in %s", language, title)
+	blocks := make([]string, len(matches))
+	for i, match := range matches {
+		blocks[i] = match[1]
 	}
-	require.NotEmpty(t, blocks, "no %s in %s", language, title)
 	return blocks
 }
 
 // eachVerdict asks with every verdict in force, and with a judge that has none
 // (an empty word).
 func eachVerdict(t *testing.T, ask func(w *world, word verdict.Word)) {
+	t.Helper()
 	for _, word := range append(slices.Clone(verdict.Words), "") {
 		w := newWorld(t)
 		id := w.register("api")
@@ -124,7 +126,12 @@ func TestFlagger(t *testing.T) {
 
 func TestSpinnaker(t *testing.T) {
 	var stage struct {
-		Method, URL, StatusJSONPath, ProgressJSONPath, SuccessStatuses, TerminalStatuses string
+		Method           string `json:"method"`
+		URL              string `json:"url"`
+		StatusJSONPath   string `json:"statusJsonPath"`
+		ProgressJSONPath string `json:"progressJsonPath"`
+		SuccessStatuses  string `json:"successStatuses"`
+		TerminalStatuses string `json:"terminalStatuses"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(chapter(t, "Spinnaker", "json")[0]), &stage))
 	progress := strings.TrimPrefix(stage.ProgressJSONPath, "$.")
@@ -234,10 +241,11 @@ func TestTablesOfTheDocs(t *testing.T) {
 		require.Contains(t, string(text), "| "+string(word)+" | "+strconv.Itoa(statuses[word])+" |")
 	}
 	row := func(name string, w *world) string {
+		cells := []string{name}
 		for _, gate := range gates {
-			name += " | " + strconv.Itoa(w.do(http.MethodGet, "/api/v1/services/api/gate/"+gate, "").Code)
+			cells = append(cells, strconv.Itoa(w.do(http.MethodGet, "/api/v1/services/api/gate/"+gate, "").Code))
 		}
-		return "| " + name + " |"
+		return "| " + strings.Join(cells, " | ") + " |"
 	}
 	eachVerdict(t, func(w *world, word verdict.Word) {
 		name := string(word)
@@ -251,9 +259,9 @@ func TestTablesOfTheDocs(t *testing.T) {
 // The recipe for a token in the documentation makes a line that is taken:
 // sha256sum of "secret" is what it prints here.
 func TestTokenRecipeOfTheDocs(t *testing.T) {
-	const printed = "deployer:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n"
+	printed := "deployer:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n"
 	require.Contains(t, chapter(t, "Who may call", "sh")[0], "sha256sum")
-	require.Equal(t, line("deployer", "secret"), printed)
+	require.Equal(t, printed, line("deployer", "secret"))
 	_, err := parseTokens(strings.NewReader(printed))
 	require.NoError(t, err)
 }

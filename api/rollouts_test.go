@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/rollwatch/rollwatch/verdict"
 )
@@ -50,7 +50,7 @@ func TestRolloutsArePaged(t *testing.T) {
 		Rollouts []verdict.Rollout
 		Next     string
 	}
-	require.Equal(t, `{"rollouts":[]}`+"\n", w.do(http.MethodGet, "/api/v1/rollouts", "").Body.String())
+	require.JSONEq(t, `{"rollouts":[]}`, w.do(http.MethodGet, "/api/v1/rollouts", "").Body.String())
 	for range 3 {
 		w.register("api")
 	}
@@ -67,7 +67,7 @@ func TestRolloutsArePaged(t *testing.T) {
 
 func TestDeliveriesAreListedAndReplayed(t *testing.T) {
 	w := newWorld(t)
-	require.Equal(t, `{"deliveries":[]}`+"\n", w.do(http.MethodGet, "/api/v1/deliveries", "").Body.String())
+	require.JSONEq(t, `{"deliveries":[]}`, w.do(http.MethodGet, "/api/v1/deliveries", "").Body.String())
 	w.judge.owed = []verdict.Delivery{{
 		ID: "d-1", Event: "e-1", Type: "verdict.final", Endpoint: "deployer", Rollout: "r-1",
 		State: verdict.Failed, Attempts: 9, CreatedAt: time.Now(), LastError: "503",
@@ -210,12 +210,13 @@ func FuzzRegister(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	handler, err := New(Options{Judge: newFakeJudge(), Log: zap.NewNop()})
+	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, body string) {
-		w := newWorld(t)
 		r := request(http.MethodPost, "/api/v1/rollouts", body)
 		r.Header.Set("Content-Type", "application/json")
 		answer := httptest.NewRecorder()
-		w.handler.ServeHTTP(answer, r)
+		handler.ServeHTTP(answer, r)
 		switch answer.Code {
 		case http.StatusCreated:
 			rollout := decodeAs[verdict.Rollout](t, answer)
@@ -225,7 +226,7 @@ func FuzzRegister(f *testing.F) {
 		case http.StatusBadRequest:
 			require.Equal(t, verdict.Invalid, refusal(t, answer).Code)
 		default:
-			t.Fatal(fmt.Sprintf("status %d: %s", answer.Code, answer.Body))
+			t.Fatalf("status %d: %s", answer.Code, answer.Body)
 		}
 	})
 }

@@ -92,7 +92,10 @@ func (s *Server) Serve() error {
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("http: %w", err)
+	}
+	return nil
 }
 
 // Shutdown says that the daemon is not ready any more, lets the requests under

@@ -98,9 +98,10 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, id string, asked
 		return verdict.Document{}, err
 	}
 	defer release()
-	ctx, cancel := context.WithTimeout(r.Context(), asked.longest)
+	ctx, leave := h.whileHere(r.Context())
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, asked.longest)
 	defer cancel()
-	defer context.AfterFunc(h.draining, cancel)()
 	return h.opts.Judge.Await(ctx, id, asked.seq)
 }
 
