@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"collector":            {"probes/probe", "probes"},
 	"alerts":               {"probes/probe", "probes", "collector"},
 	"verdict":              {"probes/probe", "probes", "collector", "alerts"},
-	"verdict/webhook":      {"probes/probe", "verdict"},
+	"verdict/webhook":      {"probes/probe", "collector", "alerts", "verdict"},
 	"api":                  {"probes/probe", "collector", "alerts", "verdict"},
 	"dashboards":           {"probes/probe", "probes", "collector", "alerts", "verdict"},
 	"internal/live/server": {},
