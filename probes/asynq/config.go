@@ -19,7 +19,7 @@ type Config struct {
 	// Name of the target: the value of the label target.
 	Name string `yaml:"name" jsonschema:"required,pattern=^[a-zA-Z0-9_.-]{1\\,63}$"`
 	// Kind of the queues.
-	Kind string `yaml:"kind" jsonschema:"required,const=asynq"`
+	Kind string `yaml:"kind" jsonschema:"required,enum=asynq"`
 	// Redis names the redis target that the queues live on.
 	Redis string `yaml:"redis" jsonschema:"required"`
 	// Required says whether the aggregate health fails while the target is down.

@@ -1,7 +1,7 @@
 package asynq
 
 import (
-	"errors"
+	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -56,7 +56,7 @@ func eachField(b []byte, f func(field protowire.Number, text []byte, value uint6
 	for len(b) > 0 {
 		field, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return errors.Join(errors.New("server info"), protowire.ParseError(n))
+			return fmt.Errorf("server info: %w", protowire.ParseError(n))
 		}
 		b = b[n:]
 		var text []byte
@@ -70,7 +70,7 @@ func eachField(b []byte, f func(field protowire.Number, text []byte, value uint6
 			n = protowire.ConsumeFieldValue(field, kind, b)
 		}
 		if n < 0 {
-			return errors.Join(errors.New("server info"), protowire.ParseError(n))
+			return fmt.Errorf("server info: %w", protowire.ParseError(n))
 		}
 		b = b[n:]
 		if err := f(field, text, value); err != nil {

@@ -27,7 +27,7 @@ type Config struct {
 	// Name of the target: the value of the label target.
 	Name string `yaml:"name" jsonschema:"required,pattern=^[a-zA-Z0-9_.-]{1\\,63}$"`
 	// Kind of the queues.
-	Kind string `yaml:"kind" jsonschema:"required,const=bullmq"`
+	Kind string `yaml:"kind" jsonschema:"required,enum=bullmq"`
 	// Redis names the redis target that the queues live on.
 	Redis string `yaml:"redis" jsonschema:"required"`
 	// Prefix of the queues' keys, as BullMQ's option prefix; it may hold ":" and a {hash tag}.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"strings"
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rollwatch/rollwatch/internal/live"
@@ -129,6 +127,35 @@ func TestAJobOfAKilledWorkerIsAbandonedUntilAWorkerIsThere(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAnActiveJobWhoseWorkerHidesItsNameIsNotAbandoned(t *testing.T) {
+	server := live.Redis(t)
+	seed(t, server, 1)
+	p := open(t, server.URL, bullmq.Config{})
+	left := func() float64 {
+		return redistest.Value(t, redistest.Read(t, p), "bullmq_queue_abandoned_jobs", "queue-0")
+	}
+	server.Do(t, "set", "bull:queue-0:stalled-check", 1)
+	for range 3 {
+		require.Zero(t, left(), "somebody renews the check")
+	}
+	server.Do(t, "del", "bull:queue-0:stalled-check")
+	require.Zero(t, left(), "it may be the moment between two renewals")
+	require.Equal(t, 1.0, left())
+	server.Do(t, "set", "bull:queue-0:stalled-check", 1)
+	require.Zero(t, left())
+}
+
+func TestTheMarkerOfOldVersionsIsNoJob(t *testing.T) {
+	server := live.Redis(t)
+	queue := live.Node(t, 5).Queue(t, server.URL, "", "mail")
+	p := open(t, server.URL, bullmq.Config{})
+	queue.AddMany(t, 2, nil)
+	server.Do(t, "rpush", "bull:mail:wait", "0:1700000000000")
+	require.Equal(t, 2, counts(redistest.Read(t, p), "mail")["waiting"])
+	require.Equal(t, 2, queue.Counts(t)["waiting"], "BullMQ takes it away where it counts")
+	require.Equal(t, 2, counts(redistest.Read(t, p), "mail")["waiting"])
 }
 
 func TestQueuesAreFoundUnderAnyPrefixAndOnlyUnderTheirOwn(t *testing.T) {
@@ -342,52 +369,4 @@ func TestAFrozenRedisCostsExactlyTheDeadline(t *testing.T) {
 	}
 	server.Thaw(t)
 	redistest.Read(t, p)
-}
-
-// seed makes queues as BullMQ leaves them, without running it: n queues in
-// which every command that a reading can ask has something to find.
-func seed(tb testing.TB, server *live.RedisServer, n int) {
-	tb.Helper()
-	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
-	defer client.Close()
-	ctx := context.Background()
-	for from := 0; from < n; from += 100 {
-		pipe := client.Pipeline()
-		for i := from; i < min(n, from+100); i++ {
-			base := fmt.Sprintf("bull:queue-%d:", i)
-			pipe.HSet(ctx, base+"meta", "opts.maxLenEvents", 10000, "version", "bullmq:6.7.0")
-			pipe.LPush(ctx, base+"wait", 1, 2, 3)
-			pipe.LPush(ctx, base+"active", 4)
-			pipe.HSet(ctx, base+"1", "timestamp", time.Now().UnixMilli(), "delay", 0, "opts", `{"attempts":0}`)
-			pipe.ZAdd(ctx, base+"delayed", goredis.Z{Score: 4096, Member: "5"})
-			pipe.ZAdd(ctx, base+"completed", goredis.Z{Score: 1, Member: "6"})
-			pipe.ZAdd(ctx, base+"failed", goredis.Z{Score: 1, Member: "7"})
-			pipe.HSet(ctx, base+"metrics:completed", "count", 10)
-			pipe.HSet(ctx, base+"metrics:failed", "count", 2)
-		}
-		_, err := pipe.Exec(ctx)
-		require.NoError(tb, err)
-	}
-}
-
-func TestAHundredQueuesCostFourteenCommandsEachOnOneConnection(t *testing.T) {
-	const queues = 100
-	server := live.Redis(t)
-	seed(t, server, queues)
-	p := open(t, server.URL, bullmq.Config{})
-	require.Equal(t, float64(queues), redistest.Value(t, redistest.Read(t, p), "bullmq_queues"))
-
-	commands, connections := redistest.Processed(t, server)
-	const readings = 5
-	for range readings {
-		r := redistest.ReadOnly(t, p)
-		require.Equal(t, float64(queues), redistest.Value(t, r, "bullmq_queues"))
-	}
-	commandsAfter, connectionsAfter := redistest.Processed(t, server)
-	const asking = 3 // what Processed itself costs: HELLO, CLIENT SETINFO twice, INFO
-	once := 2 + 1    // CLIENT LIST, INFO; one MGET
-	require.LessOrEqual(t, commandsAfter-commands-2*asking, readings*(14*queues+once))
-	require.Greater(t, commandsAfter-commands, readings*13*queues, "the counting counts")
-	require.Equal(t, 1, connectionsAfter-connections, "only the one that asks")
-	require.Equal(t, 1, strings.Count(server.Do(t, "client", "list").(string), "name=rollwatch"))
 }

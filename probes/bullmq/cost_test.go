@@ -1,0 +1,64 @@
+package bullmq_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rollwatch/rollwatch/internal/live"
+	"github.com/rollwatch/rollwatch/probes/bullmq"
+	"github.com/rollwatch/rollwatch/probes/redis/redistest"
+)
+
+// seed makes queues as BullMQ leaves them, without running it: n queues in
+// which every command that a reading can ask has something to find.
+func seed(tb testing.TB, server *live.RedisServer, n int) {
+	tb.Helper()
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer client.Close()
+	ctx := context.Background()
+	for from := 0; from < n; from += 100 {
+		pipe := client.Pipeline()
+		for i := from; i < min(n, from+100); i++ {
+			base := fmt.Sprintf("bull:queue-%d:", i)
+			pipe.HSet(ctx, base+"meta", "opts.maxLenEvents", 10000, "version", "bullmq:6.7.0")
+			pipe.LPush(ctx, base+"wait", 1, 2, 3)
+			pipe.LPush(ctx, base+"active", 4)
+			pipe.HSet(ctx, base+"1", "timestamp", time.Now().UnixMilli(), "delay", 0, "opts", `{"attempts":0}`)
+			pipe.ZAdd(ctx, base+"delayed", goredis.Z{Score: 4096, Member: "5"})
+			pipe.ZAdd(ctx, base+"completed", goredis.Z{Score: 1, Member: "6"})
+			pipe.ZAdd(ctx, base+"failed", goredis.Z{Score: 1, Member: "7"})
+			pipe.HSet(ctx, base+"metrics:completed", "count", 10)
+			pipe.HSet(ctx, base+"metrics:failed", "count", 2)
+		}
+		_, err := pipe.Exec(ctx)
+		require.NoError(tb, err)
+	}
+}
+
+func TestAHundredQueuesCostFourteenCommandsEachOnOneConnection(t *testing.T) {
+	const queues = 100
+	server := live.Redis(t)
+	seed(t, server, queues)
+	p := open(t, server.URL, bullmq.Config{})
+	require.Equal(t, float64(queues), redistest.Value(t, redistest.Read(t, p), "bullmq_queues"))
+
+	commands, connections := redistest.Processed(t, server)
+	const readings = 5
+	for range readings {
+		r := redistest.ReadOnly(t, p)
+		require.Equal(t, float64(queues), redistest.Value(t, r, "bullmq_queues"))
+	}
+	commandsAfter, connectionsAfter := redistest.Processed(t, server)
+	const asking = 3 // what Processed itself costs: HELLO, CLIENT SETINFO twice, INFO
+	once := 2 + 1    // CLIENT LIST, INFO; one MGET
+	require.LessOrEqual(t, commandsAfter-commands-2*asking, readings*(14*queues+once))
+	require.Greater(t, commandsAfter-commands, readings*13*queues, "the counting counts")
+	require.Equal(t, 1, connectionsAfter-connections, "only the one that asks")
+	require.Equal(t, 1, strings.Count(server.Do(t, "client", "list").(string), "name=rollwatch"))
+}
