@@ -26,10 +26,6 @@ type Delta struct {
 //     value; otherwise the first value only sets the mark;
 //   - after a missed scrape the difference falls into the tick that sees it.
 //
-// A restart is told by a lower value alone, not by the start time of the
-// process: that is of another machine's clock, and one running ahead would
-// make every scrape a reset. A birth can be wrong by it once only.
-//
 // Samples may be observed in one stretch of time or in many that follow each
 // other: the differences are the same. A Counter that is kept costs a mark a
 // series; one that is made anew and observes from the same time equals it.
@@ -38,7 +34,8 @@ type Counter struct {
 	stretch  [][]Series
 	marks    map[uint64]Point     // newest sample of each series before the stretch
 	scraped  map[instance][]int64 // when: the last time before the stretch, and in it; ascending
-	started  map[instance][]Point // process_start_time_seconds in the stretch
+	started  map[instance][]Point // process_start_time_seconds: the last before the stretch, and in it
+	restarts map[instance][]int64 // the scrapes that first saw another process, ever; ascending
 }
 
 // An instance is one scraped process. Series that name no instance (in rule
@@ -52,6 +49,7 @@ func NewCounter(interval time.Duration) *Counter {
 		marks:    map[uint64]Point{},
 		scraped:  map[instance][]int64{},
 		started:  map[instance][]Point{},
+		restarts: map[instance][]int64{},
 	}
 }
 
@@ -88,9 +86,26 @@ func (c *Counter) Observe(ups, starts []Series, counted ...[]Series) {
 		}
 	}
 	for _, s := range starts {
-		c.started[instanceOf(s)] = append(c.started[instanceOf(s)], s.Points...)
+		c.startedAt(instanceOf(s), s.Points)
 	}
 }
+
+// startedAt adds what an instance said of the start of its process. It is
+// another process when the start has changed, and lies since the last scrape:
+// either alone would be fooled by a clock that was set, or runs ahead.
+func (c *Counter) startedAt(i instance, points []Point) {
+	for _, p := range points {
+		if known := c.started[i]; len(known) > 0 {
+			before := known[len(known)-1]
+			if start := p.startMillis(); start != before.startMillis() && before.T < start && start <= p.T {
+				c.restarts[i] = append(c.restarts[i], p.T)
+			}
+		}
+		c.started[i] = append(c.started[i], p)
+	}
+}
+
+func (p Point) startMillis() int64 { return int64(p.V * 1000) }
 
 // advance keeps of the stretch that ends what the next one needs.
 func (c *Counter) advance() {
@@ -107,7 +122,9 @@ func (c *Counter) advance() {
 	for i, times := range c.scraped {
 		c.scraped[i] = times[len(times)-1:]
 	}
-	clear(c.started)
+	for i, points := range c.started {
+		c.started[i] = points[len(points)-1:]
+	}
 }
 
 // scrapedAt adds times at which an instance was scraped. Nearly always they are
@@ -138,6 +155,7 @@ func (c *Counter) Deltas(s Series) iter.Seq[Delta] {
 		if len(c.marks) > 0 {
 			mark, marked = c.marks[s.Labels.Hash()]
 		}
+		restarts := c.restarts[instanceOf(s)]
 		for _, p := range s.Points {
 			if !countable(p) || marked && p.T <= mark.T {
 				continue
@@ -147,7 +165,7 @@ func (c *Counter) Deltas(s Series) iter.Seq[Delta] {
 			case !marked:
 				d.N = p.V
 				d.Begin, ok = c.birth(instanceOf(s), p.T)
-			case d.N < 0:
+			case d.N < 0, anyIn(restarts, mark.T, p.T):
 				d.N = p.V
 			}
 			mark, marked = p, true
@@ -172,7 +190,7 @@ func (c *Counter) birth(i instance, t int64) (begin time.Time, born bool) {
 	}
 	for _, p := range c.started[i] {
 		// A start in the future is of a clock that says nothing.
-		if start := int64(p.V * 1000); p.T == t && start > since && start <= t {
+		if start := p.startMillis(); p.T == t && start > since && start <= t {
 			return time.UnixMilli(start), true
 		}
 	}
@@ -181,6 +199,15 @@ func (c *Counter) birth(i instance, t int64) (begin time.Time, born bool) {
 
 func instanceOf(s Series) instance {
 	return instance{job: s.Labels.Get(model.JobLabel), address: s.Labels.Get(model.InstanceLabel)}
+}
+
+// anyIn says whether one of the ascending times lies in (after, to].
+func anyIn(times []int64, after, to int64) bool {
+	if len(times) == 0 { // nearly always
+		return false
+	}
+	at, _ := slices.BinarySearch(times, after+1)
+	return at < len(times) && times[at] <= to
 }
 
 func countable(p Point) bool { return p.V >= 0 && !math.IsInf(p.V, 1) }
