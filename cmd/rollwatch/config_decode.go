@@ -137,18 +137,26 @@ func (d *decoder) validate() {
 	d.place(d.at("api"), d.config.API.Validate())
 	d.place(d.at("window"), d.config.Window.Validate())
 	d.place(d.at(gatesSection), append(gates.Validate(), gates.ValidateInterval(time.Duration(d.config.Interval))...))
-	d.each("services", len(d.config.Services), func(i int) []probe.Fault {
-		s := d.config.Services[i]
-		faults := s.Validate()
-		if s.Health.URL != "" {
-			for _, f := range (&s.Health).Validate() {
-				f.Path = "$.health" + strings.TrimPrefix(f.Path, "$")
-				faults = append(faults, f)
-			}
-		}
-		return faults
-	})
+	d.each(servicesSection, len(d.config.Services), func(i int) []probe.Fault { return serviceFaults(d.config.Services[i]) })
 	d.each("webhooks", len(d.config.Webhooks), func(i int) []probe.Fault { return d.config.Webhooks[i].Validate() })
+}
+
+// serviceFaults are the faults of a service and of what it is composed of.
+func serviceFaults(s *alerts.Service) []probe.Fault {
+	faults := s.Validate()
+	add := func(path string, of []probe.Fault) {
+		for _, f := range of {
+			f.Path = path + strings.TrimPrefix(f.Path, "$")
+			faults = append(faults, f)
+		}
+	}
+	if s.Health.URL != "" {
+		add("$.health", s.Health.Validate())
+	}
+	for i, target := range s.Metrics.Scrape {
+		add(fmt.Sprintf("$.metrics.scrape[%d]", i), target.Validate())
+	}
+	return faults
 }
 
 // at is the node of a section, the whole file where it has none.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ type crew struct {
 	config    *Config
 	targets   *targetSet
 	deliverer *webhook.Deliverer
+	scraper   *collector.Scraper // not run yet; nil once it runs
 	engine    *verdict.Engine
 
 	cancel context.CancelFunc
@@ -31,10 +33,29 @@ func (a *app) hire(config *Config) (*crew, error) {
 	if err != nil {
 		return nil, refusedConfig(err)
 	}
+	scraper, err := a.newScraper(config)
+	if err != nil {
+		return nil, errors.Join(refusedConfig(err), targets.close())
+	}
 	return &crew{
-		config: config, targets: targets,
+		config: config, targets: targets, scraper: scraper,
 		deliverer: webhook.New(webhook.Options{Webhooks: config.Webhooks, Ledger: a.ledger, Log: a.log}),
 	}, nil
+}
+
+// newScraper makes what reads the services' own metrics.
+func (a *app) newScraper(config *Config) (*collector.Scraper, error) {
+	scraper, err := collector.NewScraper(a.window, collector.ScrapeOptions{
+		Interval: time.Duration(config.Interval), Samples: config.Window.SamplesPerScrape,
+	}, a.log)
+	if err != nil {
+		return nil, err
+	}
+	addresses := map[string][]collector.ScrapeTarget{}
+	for _, s := range config.Services {
+		addresses[s.Name] = s.Metrics.Scrape
+	}
+	return scraper, scraper.Replace(addresses)
 }
 
 // newEngine makes the crew's judge from what the ledger has under watch.
@@ -55,12 +76,22 @@ func (a *app) newEngine(ctx context.Context, c *crew) (*verdict.Engine, error) {
 func (c *crew) start(a *app) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
-	feeder := collector.NewFeeder(a.schedule, a.window, time.Duration(c.config.Interval), a.log)
-	c.done.Go(func() {
-		if err := feeder.Run(ctx); err != nil {
+	scraper := c.scraper
+	if c.scraper = nil; scraper == nil { // a scraper runs once
+		var err error
+		if scraper, err = a.newScraper(c.config); err != nil {
 			a.broke(err)
+			return
 		}
-	})
+	}
+	feeder := collector.NewFeeder(a.schedule, a.window, time.Duration(c.config.Interval), a.log)
+	for _, run := range []func(context.Context) error{scraper.Run, feeder.Run} {
+		c.done.Go(func() {
+			if err := run(ctx); err != nil {
+				a.broke(err)
+			}
+		})
+	}
 	c.done.Go(func() { c.deliverer.Run(ctx) })
 	c.done.Go(func() { c.engine.Run(ctx) })
 }

@@ -29,7 +29,7 @@ and why. It never deploys anything by itself.`,
 		return usage("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newServeCommand(), newCheckCommand(), newConfigCommand(),
+		newServeCommand(), newDemoCommand(), newCheckCommand(), newConfigCommand(),
 		newRolloutCommand(), newVerdictCommand(), newGateCommand(), newRulesCommand(),
 		newHealthcheckCommand(), newVersionCommand(),
 	)
