@@ -95,7 +95,7 @@ func evalCustom(ctx context.Context, gate Gate, scene Scene) (Finding, error) {
 // scene.Now is on.
 func firstStep(scene Scene) time.Time {
 	steps := scene.Now.Sub(scene.EvidenceFrom()) / scene.Interval
-	if steps > 0 && scene.Now.Add(-steps*scene.Interval).Equal(scene.EvidenceFrom()) {
+	if scene.Now.Add(-steps * scene.Interval).Equal(scene.EvidenceFrom()) {
 		steps-- // a value at the very start is of before it
 	}
 	return scene.Now.Add(-steps * scene.Interval)

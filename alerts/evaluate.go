@@ -121,6 +121,9 @@ func (s Scene) warmingUp() bool { return s.Now.Before(s.warm()) }
 // warm is the end of the grace.
 func (s Scene) warm() time.Time { return s.Subject.StartedAt.Add(s.Grace) }
 
+// underRollout is the stretch in which everything may be evidence.
+func (s Scene) underRollout() Span { return Span{From: s.EvidenceFrom(), To: s.Now} }
+
 // window is the stretch of the last d that may be evidence.
 func (s Scene) window(d time.Duration) Span {
 	return Span{From: later(s.Now.Add(-d), s.EvidenceFrom()), To: s.Now}

@@ -157,8 +157,8 @@ func (s *Service) selector(text, suffix string) ([]*labels.Matcher, error) {
 	return matchers, nil
 }
 
-// template is a placeholder of a feature's URL.
-var template = regexp.MustCompile(`\\\{\\\{.*?\\\}\\\}`)
+// placeholder is one in the URL of a feature, quoted.
+var placeholder = regexp.MustCompile(`\\\{\\\{.*?\\\}\\\}`)
 
 // watcherRoutes are the routes, as regular expressions, that no user asks for:
 // health, metrics, and the features that are tried.
@@ -173,7 +173,7 @@ func (s *Service) watcherRoutes() []string {
 	routes := slices.Clone(notTraffic)
 	for _, address := range urls {
 		if u, err := url.Parse(address); err == nil && len(u.Path) > 1 && !watched.MatchString(u.Path) {
-			routes = append(routes, template.ReplaceAllString(regexp.QuoteMeta(u.Path), "[^/]+"))
+			routes = append(routes, placeholder.ReplaceAllString(regexp.QuoteMeta(u.Path), "[^/]+"))
 		}
 	}
 	slices.Sort(routes)

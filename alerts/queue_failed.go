@@ -54,17 +54,18 @@ func evalQueueFailed(ctx context.Context, gate Gate, scene Scene) (Finding, erro
 	if err != nil {
 		return Finding{}, err
 	}
-	missing, since, why, err := queuesMissing(ctx, scene, failed.series)
+	ups, err := scene.probed(ctx, scene.underRollout(), probeUp, queueKinds, scene.Service.Queues)
 	if err != nil {
 		return Finding{}, err
 	}
+	missing, since, why := queuesMissing(scene, failed.series, ups)
 	f := gate.finding(OK)
 	f.Limit, f.Observed, f.N = &gate.Limit, &failed.total, failed.total
 	f.Since = scene.EvidenceFrom()
 	f.Window = short(scene.Now.Sub(f.Since).Truncate(time.Second))
 	f.Query = gate.query(scene.Service)
 	f.Evidence = &Evidence{Method: "threshold on " + strings.Join(failed.method, " and ")}
-	f.observed(times(failed.series), scene)
+	f.observed(times(slices.Concat(failed.series, answered(ups))), scene)
 	counted := fmt.Sprintf("%g jobs failed since the rollout started", failed.total)
 	switch {
 	case !failed.over.IsZero():
@@ -89,7 +90,8 @@ func countFailures(ctx context.Context, limit float64, scene Scene) (failures, e
 	var all failures
 	counted := map[string]bool{} // queues that a better source told of
 	rises := map[int64]float64{}
-	span := Span{From: scene.EvidenceFrom(), To: scene.Now}
+	span := scene.underRollout()
+	span.From = span.From.Add(-time.Millisecond) // a value at the very start is a mark to count from
 	for _, source := range failureSources {
 		series, err := scene.probed(ctx, span, source.metric, nil, scene.Service.Queues)
 		if err != nil {
@@ -144,30 +146,34 @@ func (f *failures) sum(rises map[int64]float64, limit float64) {
 	}
 }
 
-// queuesMissing says whether some of the service's queues cannot be read.
-func queuesMissing(ctx context.Context, scene Scene, series []collector.Series) (state State, since time.Time, why string, err error) {
-	span := Span{From: scene.EvidenceFrom(), To: scene.Now}
-	ups, err := scene.probed(ctx, span, probeUp, queueKinds, scene.Service.Queues)
-	if err != nil {
-		return "", time.Time{}, "", err
-	}
+// queuesMissing says whether some of the service's queues cannot be read. A
+// target that answers and has no queue yet has no failed jobs either.
+func queuesMissing(scene Scene, series, ups []collector.Series) (state State, since time.Time, why string) {
 	limit := staleAfter(scene.Interval)
 	for _, target := range scene.Service.Queues {
-		of := func(s collector.Series) bool { return s.Labels.Get("target") != target }
-		own := slices.DeleteFunc(slices.Clone(series), of)
-		up := slices.DeleteFunc(slices.Clone(ups), of)
+		others := func(s collector.Series) bool { return s.Labels.Get("target") != target }
+		own := slices.DeleteFunc(slices.Clone(series), others)
+		up := slices.DeleteFunc(slices.Clone(ups), others)
 		last, lastUp := newest(own), newest(up)
-		switch {
-		case len(up) > 0 && scene.Now.Sub(lastUp) <= limit && up[0].Points[len(up[0].Points)-1].V == 0:
-			return SourceDown, failingSince(up[0].Points), "the queues of " + target + " cannot be read", nil
-		case len(own) > 0 && scene.Now.Sub(last) <= limit:
-		case len(own) > 0:
-			return Stale, last.Add(limit), "nothing was read of the queues of " + target + " since " + clock(last), nil
-		default:
-			return NoSeries, time.Time{}, "no queue of " + target + " was read since the rollout started", nil
+		switch newest := later(last, lastUp); {
+		case newest.IsZero():
+			return NoSeries, time.Time{}, "no queue of " + target + " was read since the rollout started"
+		case scene.Now.Sub(newest) > limit:
+			return Stale, newest.Add(limit), "nothing was read of the queues of " + target + " since " + clock(newest)
+		case scene.Now.Sub(lastUp) <= limit && !failingSince(up[0].Points).IsZero():
+			return SourceDown, failingSince(up[0].Points), "the queues of " + target + " cannot be read"
 		}
 	}
-	return "", time.Time{}, "", nil
+	return "", time.Time{}, ""
+}
+
+// answered are the readings that went well.
+func answered(ups []collector.Series) []collector.Series {
+	well := slices.Clone(ups)
+	for i, s := range well {
+		well[i].Points = slices.DeleteFunc(slices.Clone(s.Points), func(p collector.Point) bool { return p.V == 0 })
+	}
+	return well
 }
 
 // failingSince is the first of the zeros that a series ends with.

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rollwatch/rollwatch/internal/live"
 )
 
 const rulesFile = "rollback.rules.yml"
@@ -75,5 +77,18 @@ func TestEveryAlertSaysWhatItIsAndHasARunbook(t *testing.T) {
 		require.Equal(t, []string{"## Meaning", "## Impact", "## Diagnosis", "## Mitigation"},
 			regexp.MustCompile(`(?m)^## .*$`).FindAllString(string(text), -1), page)
 		require.True(t, strings.HasPrefix(string(text), "# "+strings.TrimSuffix(page, ".md")+"\n"), page)
+	}
+}
+
+// TestRulesPageWhenTheyShould runs the rule tests of operators' own tool on the
+// committed rules.
+func TestRulesPageWhenTheyShould(t *testing.T) {
+	live.Promtool(t, "check", "rules", rulesFile)
+	live.Promtool(t, "test", "rules", "rollback_test.yml")
+	tests, err := os.ReadFile("rollback_test.yml")
+	require.NoError(t, err)
+	for _, gate := range Builtin {
+		require.Contains(t, string(tests), "\n        alertname: "+gate.AlertName()+"\n        exp_alerts:", "a test sees it page")
+		require.Regexp(t, `eval_time: \w+, alertname: `+gate.AlertName()+`}`, string(tests), "and another one not")
 	}
 }

@@ -143,7 +143,7 @@ func gatherLamps(ctx context.Context, scene Scene) (lamps, error) {
 	if len(health) > 0 {
 		all.health = []lamp{lit("health", health, scene)}
 	}
-	span := Span{From: scene.EvidenceFrom(), To: scene.Now}
+	span := scene.underRollout()
 	ups, err := scene.Window.Select(ctx, span.From, span.To, equal(labels.MetricName, scrapeUp), equal("job", scene.Service.Name))
 	if err != nil {
 		return lamps{}, fmt.Errorf("select %s: %w", scrapeUp, err)
@@ -168,7 +168,7 @@ func gatherHealth(ctx context.Context, scene Scene) ([]collector.Point, error) {
 	if scene.Service.Health.URL == "" {
 		return nil, nil
 	}
-	span := Span{From: scene.EvidenceFrom(), To: scene.Now}
+	span := scene.underRollout()
 	name := []string{scene.Service.Name}
 	ups, err := scene.probed(ctx, span, probeUp, []string{"http"}, name)
 	if err != nil {

@@ -36,6 +36,12 @@ func (s *Service) Validate() []probe.Fault {
 		f.add("$.tenant_labels", "tenant_label and tenant_labels are both set", "keep tenant_labels, the hierarchy, or tenant_label alone")
 	}
 	s.validateMetrics(&f)
+	s.validateTracks(&f)
+	return f
+}
+
+func (s *Service) validateTracks(f *faults) {
+	before := len(*f)
 	for _, track := range slices.Sorted(maps.Keys(s.Tracks)) {
 		if track != canaryTrack && track != stableTrack {
 			f.add("$.tracks."+track, fmt.Sprintf("track %q is unknown", track), "a service has the tracks canary and stable")
@@ -43,13 +49,13 @@ func (s *Service) Validate() []probe.Fault {
 			f.add("$.tracks."+track, "no label selects the track", "name the labels that its series carry, as in {track: "+track+"}")
 		}
 	}
-	if len(s.Tracks) == 1 {
+	switch {
+	case len(*f) > before:
+	case len(s.Tracks) == 1:
 		f.add("$.tracks", "only one of the two tracks is named", "name canary and stable: the one is judged by the other")
-	}
-	if len(s.Tracks) == 2 && maps.Equal(s.Tracks[canaryTrack], s.Tracks[stableTrack]) {
+	case len(s.Tracks) == 2 && maps.Equal(s.Tracks[canaryTrack], s.Tracks[stableTrack]):
 		f.add("$.tracks", "canary and stable are selected by the same labels", "name the label that tells them apart")
 	}
-	return f
 }
 
 func (s *Service) validateMetrics(f *faults) {
