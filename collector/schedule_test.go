@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -346,9 +347,8 @@ func TestReadOnceReadsAllAtOnceAndWaitsForNone(t *testing.T) {
 
 func TestEveryReadIsASpan(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
-	before := otel.GetTracerProvider()
 	otel.SetTracerProvider(trace.NewTracerProvider(trace.WithSpanProcessor(recorder)))
-	defer otel.SetTracerProvider(before)
+	defer otel.SetTracerProvider(noop.NewTracerProvider())
 	p := &fakeProbe{read: func(ctx context.Context, n int) (probe.Reading, error) {
 		switch n {
 		case 2:
