@@ -3,8 +3,6 @@ package verdict
 import (
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,7 +26,7 @@ var (
 	gateState = prometheus.NewDesc("rollwatch_gate_state",
 		"1 for the state of a gate for the newest rollout, 0 for the others.", []string{"service", "gate", "state"}, nil)
 	baselineValue = prometheus.NewDesc("rollwatch_baseline",
-		"What a service was like before its newest rollout: the ratio of errors, or seconds of latency.", []string{"service", "signal"}, nil)
+		"What a service was like before its newest rollout: the ratio of errors, seconds of latency, or the ratio of requests slower than the latency edge.", []string{"service", "signal"}, nil)
 	latencyEdge = prometheus.NewDesc("rollwatch_latency_edge",
 		"1 for the bucket edge by which the latency of the newest rollout is judged.", []string{"service", "le"}, nil)
 	judgeDegraded = prometheus.NewDesc("rollwatch_judge_degraded",
@@ -98,25 +96,12 @@ func oneIf(is bool) float64 {
 func collectRollout(ch chan<- prometheus.Metric, r Rollout) {
 	ch <- gauge(rolloutInfo, 1, r.Service, r.ID, r.Version, r.PreviousVersion, string(r.Strategy))
 	ch <- gauge(rolloutStarted, float64(r.StartedAt.UnixMilli())/1000, r.Service, r.ID)
-	b := r.Baseline
-	if b.Requests > 0 {
-		ch <- gauge(baselineValue, max(b.Errors, 1)/b.Requests, r.Service, "error_ratio")
+	for signal, value := range r.Baseline.Signals() {
+		ch <- gauge(baselineValue, value, r.Service, signal)
 	}
-	if b.P99 > 0 {
-		ch <- gauge(baselineValue, b.P99, r.Service, "latency_p99")
+	if le := r.Baseline.LE; le != "" {
+		ch <- gauge(latencyEdge, 1, r.Service, le)
 	}
-	if b.Edge > 0 {
-		ch <- gauge(latencyEdge, 1, r.Service, edgeLabel(b.Edge))
-	}
-}
-
-// edgeLabel writes a bucket edge as Prometheus stores it: a whole number with ".0".
-func edgeLabel(edge float64) string {
-	text := strconv.FormatFloat(edge, 'g', -1, 64)
-	if strings.ContainsAny(text, ".e") {
-		return text
-	}
-	return text + ".0"
 }
 
 func collectVerdict(ch chan<- prometheus.Metric, doc Document) {

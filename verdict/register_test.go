@@ -13,7 +13,7 @@ import (
 
 func metricsOf(id string) io.Reader {
 	return strings.NewReader(strings.ReplaceAll(`
-# HELP rollwatch_baseline What a service was like before its newest rollout: the ratio of errors, or seconds of latency.
+# HELP rollwatch_baseline What a service was like before its newest rollout: the ratio of errors, seconds of latency, or the ratio of requests slower than the latency edge.
 # TYPE rollwatch_baseline gauge
 rollwatch_baseline{service="api",signal="error_ratio"} 0.002
 rollwatch_baseline{service="api",signal="latency_p99"} 0.4
