@@ -29,7 +29,7 @@ const maxCount = 1 << 20
 // decoder to itself, but for an Inspector whose list of servers writes.
 func parseServerInfo(b []byte) (serverInfo, error) {
 	var info serverInfo
-	err := eachField(b, func(field protowire.Number, text []byte, value uint64) error {
+	err := eachField(b, func(field int, text []byte, value uint64) error {
 		switch field {
 		case fieldConcurrency:
 			info.concurrency = int(min(value, maxCount))
@@ -38,7 +38,7 @@ func parseServerInfo(b []byte) (serverInfo, error) {
 		case fieldStatus:
 			info.active = string(text) == "active"
 		case fieldQueues:
-			return eachField(text, func(field protowire.Number, name []byte, _ uint64) error {
+			return eachField(text, func(field int, name []byte, _ uint64) error {
 				if field == 1 && validName(string(name)) {
 					info.queues = append(info.queues, string(name))
 				}
@@ -52,7 +52,7 @@ func parseServerInfo(b []byte) (serverInfo, error) {
 
 // eachField calls f for each field of a protobuf message: with its bytes, or
 // with its number.
-func eachField(b []byte, f func(field protowire.Number, text []byte, value uint64) error) error {
+func eachField(b []byte, f func(field int, text []byte, value uint64) error) error {
 	for len(b) > 0 {
 		field, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -73,7 +73,7 @@ func eachField(b []byte, f func(field protowire.Number, text []byte, value uint6
 			return fmt.Errorf("server info: %w", protowire.ParseError(n))
 		}
 		b = b[n:]
-		if err := f(field, text, value); err != nil {
+		if err := f(int(field), text, value); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,7 @@ func BenchmarkRead(b *testing.B) {
 }
 
 func benchmarkRead(b *testing.B, n int) {
+	b.Helper()
 	server := live.Redis(b)
 	seed(b, server, n)
 	links := redistest.Links(b, server.URL)

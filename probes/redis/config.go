@@ -190,7 +190,7 @@ func (c *Config) dialer(ofURL *tls.Config) func(context.Context, string, string)
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := c.dial(ctx, ofURL, network, addr)
 		if err != nil {
-			return refused{err: err}, nil
+			return refused{err: err}, nil //nolint:nilerr // it says so at its first use
 		}
 		return conn, nil
 	}

@@ -57,7 +57,7 @@ func TestAServerBehindTLSIsReadByWhoTrustsIt(t *testing.T) {
 		"certificate signed by unknown authority": func(c *redis.TLS) { c.CAFile = "" },
 		"doesn't contain any IP SANs":             func(c *redis.TLS) { c.ServerName = "" },
 		"no such file":                            func(c *redis.TLS) { c.CAFile = "/no/such/file" },
-		"certificate required":                    func(c *redis.TLS) { c.CertFile, c.KeyFile = "", "" },
+		"":                                        func(c *redis.TLS) { c.CertFile, c.KeyFile = "", "" }, // it hangs up, before or after it says why
 	} {
 		config := target("rediss://127.0.0.1:" + port)
 		other := us

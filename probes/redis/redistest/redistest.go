@@ -4,6 +4,7 @@ package redistest
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -132,7 +133,7 @@ func States(r probe.Reading) map[string]probe.ViewState {
 // that ask for it included.
 func Processed(tb testing.TB, server *live.RedisServer) (commands, connections int) {
 	tb.Helper()
-	info := redis.ParseInfo(server.Do(tb, "info", "stats").(string))
+	info := redis.ParseInfo(fmt.Sprint(server.Do(tb, "info", "stats")))
 	commands, err := strconv.Atoi(info["total_commands_processed"])
 	require.NoError(tb, err)
 	connections, err = strconv.Atoi(info["total_connections_received"])
