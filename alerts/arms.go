@@ -19,7 +19,7 @@ const (
 	stableTrack = "stable"
 )
 
-// Arms tell the series of what is judged from the series of what it is
+// arms tell the series of what is judged from the series of what it is
 // compared with.
 type arms struct {
 	subject, control Labels
@@ -27,6 +27,7 @@ type arms struct {
 	scope            Labels          // how the subject is named to readers
 	others           map[string]bool // instances that serve nothing but other versions now
 	seen             []string        // versions that were seen
+	byPod            bool            // count the subject by instance as well
 }
 
 // tell finds how new is told from old in the service's series of requests.

@@ -1,6 +1,45 @@
 package alerts
 
-import "maps"
+import (
+	"context"
+	"maps"
+	"time"
+)
+
+// attribute finds what else than the version a firing gate on counts is to be
+// blamed on.
+func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, scene Scene) error {
+	down, err := dependencyDown(ctx, scene, g.evidenceBegan(f.Since, counts, scene))
+	if err != nil {
+		return err
+	}
+	if down != "" {
+		f.blame(Dependency, down+" was down when it began")
+		return nil
+	}
+	if counts, err = gather(ctx, scene, true); err != nil {
+		return err
+	}
+	if pod := g.worstPod(counts, scene); pod != "" {
+		f.blame(Pod, "without "+pod+" it would not fire")
+	}
+	return nil
+}
+
+// evidenceBegan is the first tick over the limit of the window in which the
+// gate began to fire.
+func (g Gate) evidenceBegan(firing time.Time, counts Counts, scene Scene) time.Time {
+	signal := g.Count(g, counts, scene)
+	scene.Now = firing
+	window := scene.window(g.For)
+	for _, tick := range counts.between(window.From, window.To) {
+		if n, bad := signal.Of(tick.Subject); n > 0 && bad/n > g.Limit {
+			return tick.At
+		}
+	}
+	return window.From
+}
+
 
 // worstPod names the one instance without which the gate would not fire, ""
 // when there is none or fewer than two others serve.

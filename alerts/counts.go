@@ -48,7 +48,7 @@ type Tick struct {
 	Source  Source
 	Subject Tally            // what is judged: the new version, where that can be told
 	Control Tally            // what it is compared with
-	Pods    map[string]Tally // the Subject by instance, where there are several
+	Pods    map[string]Tally // the Subject by instance, where that was asked for
 }
 
 // Counts are the raw differences of everything that count gates need, tick by

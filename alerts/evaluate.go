@@ -80,21 +80,11 @@ func (g Gate) evaluate(ctx context.Context, counts *Counts, scene Scene) (Findin
 		return g.Eval(ctx, g, scene)
 	}
 	finding := g.Judge(*counts, scene)
+	finding.Query = g.query(scene.Service)
 	if finding.State != Firing {
 		return finding, nil
 	}
-	finding.Query = g.query(scene.Service)
-	down, err := dependencyDown(ctx, scene, finding.Since)
-	if err != nil {
-		return Finding{}, err
-	}
-	switch pod := g.worstPod(*counts, scene); {
-	case down != "":
-		finding.blame(Dependency, down+" was down when it began")
-	case pod != "":
-		finding.blame(Pod, "without "+pod+" it would not fire")
-	}
-	return finding, nil
+	return finding, g.attribute(ctx, &finding, *counts, scene)
 }
 
 // finding begins what the gate finds.

@@ -1,7 +1,6 @@
 package alerts
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -20,15 +19,20 @@ import (
 // what is new in it.
 const lookback = 4
 
-// Gather reads the counts of the rollout from the window: from its start, or
-// the override it had, to scene.Now.
-func Gather(ctx context.Context, scene Scene) (Counts, error) {
+// Gather reads the counts of the rollout from the window, from its start to
+// scene.Now.
+func Gather(ctx context.Context, scene Scene) (Counts, error) { return gather(ctx, scene, false) }
+
+// gather reads the counts, where it is asked for by instance besides: that is
+// costly where there are many, and only needed when a gate fires.
+func gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
 	span := Span{From: scene.Subject.StartedAt, To: scene.Now}
 	read, err := readSeries(ctx, scene, span)
 	if err != nil {
 		return Counts{}, err
 	}
 	told := tell(scene, read.requests)
+	told.byPod = byPod
 	counts := read.count(told, span)
 	counts.Scope = told.scope
 	counts.Why = read.why(told, scene)
@@ -275,29 +279,45 @@ func merge(line []int64, points []collector.Point) []int64 {
 	return slices.Compact(line)
 }
 
-// tallies are where a series of an arm is counted at a tick: in its arm, and
-// for the subject in its instance.
-func (tick *Tick) tallies(told arms, l labels.Labels, change func(*Tally)) {
-	switch {
-	case told.isSubject(l):
+// A place is where a series is counted: in an arm, and in its instance where
+// that is asked for.
+type place struct {
+	subject, control bool
+	pod              string
+}
+
+func (a arms) place(l labels.Labels) place {
+	p := place{subject: a.isSubject(l)}
+	p.control = !p.subject && a.isControl(l)
+	if p.subject && a.byPod {
+		p.pod = l.Get(model.InstanceLabel)
+	}
+	return p
+}
+
+// change changes the tallies of a place.
+func (tick *Tick) change(at place, change func(*Tally)) {
+	if at.subject {
 		change(&tick.Subject)
-		if instance := l.Get(model.InstanceLabel); instance != "" {
-			if tick.Pods == nil {
-				tick.Pods = map[string]Tally{}
-			}
-			pod := tick.Pods[instance]
-			change(&pod)
-			tick.Pods[instance] = pod
-		}
-	case told.isControl(l):
+	}
+	if at.control {
 		change(&tick.Control)
+	}
+	if at.pod != "" {
+		if tick.Pods == nil {
+			tick.Pods = map[string]Tally{}
+		}
+		pod := tick.Pods[at.pod]
+		change(&pod)
+		tick.Pods[at.pod] = pod
 	}
 }
 
 // see notes the ticks at which a series was read.
 func (t *ticker) see(s collector.Series, told arms) {
+	at := told.place(s.Labels)
 	t.each(s.Points, func(tick *Tick, _ collector.Point) {
-		tick.tallies(told, s.Labels, func(tally *Tally) { tally.Seen = true })
+		tick.change(at, func(tally *Tally) { tally.Seen = true })
 	})
 }
 
@@ -327,13 +347,20 @@ func (t *ticker) each(points []collector.Point, visit func(*Tick, collector.Poin
 
 // add counts the differences of a series that lie wholly within the span.
 func (t *ticker) add(s collector.Series, told arms, count func(*Tally, float64)) {
+	at := told.place(s.Labels)
+	if !at.subject && !at.control {
+		return
+	}
+	i := 0
 	for d := range t.counter.Deltas(s) {
 		if d.N == 0 || d.Begin.Before(t.span.From) || d.At.After(t.span.To) {
 			continue
 		}
-		i, ok := slices.BinarySearchFunc(t.ticks, d.At, func(tick Tick, at time.Time) int { return cmp.Compare(tick.At.UnixMilli(), at.UnixMilli()) })
-		if ok {
-			t.ticks[i].tallies(told, s.Labels, func(tally *Tally) { count(tally, d.N) })
+		for i < len(t.ticks) && t.ticks[i].At.Before(d.At) {
+			i++
+		}
+		if i < len(t.ticks) && t.ticks[i].At.Equal(d.At) {
+			t.ticks[i].change(at, func(tally *Tally) { count(tally, d.N) })
 		}
 	}
 }

@@ -44,7 +44,9 @@ func (s Scene) probed(ctx context.Context, span Span, metric string, kinds, targ
 // dependencyDown names a dependency of the service that did not answer when
 // the evidence began, "" when all did.
 func dependencyDown(ctx context.Context, scene Scene, began time.Time) (string, error) {
-	around := Span{From: began.Add(-staleAfter(scene.Interval)), To: began.Add(scene.Interval)}
+	// Its probe may be read an interval after the requests that failed with it,
+	// and find out no sooner than at its deadline.
+	around := Span{From: began.Add(-staleAfter(scene.Interval)), To: began.Add(2 * scene.Interval)}
 	for _, d := range []struct{ kinds, targets []string }{
 		{[]string{"postgres"}, scene.Service.Databases},
 		{queueKinds, scene.Service.Queues},

@@ -135,9 +135,9 @@ func TestDependencyOrPodIsToBlame(t *testing.T) {
 	}
 	service := apiService()
 	service.Databases, service.Queues = []string{"main"}, []string{"jobs"}
-	database := func(value string) map[string]string {
+	database := func(up int, value string) map[string]string {
 		return map[string]string{
-			`rollwatch_probe_up{job="rollwatch",kind="postgres",target="main"}`:  "1x255 " + value + "x40",
+			`rollwatch_probe_up{job="rollwatch",kind="postgres",target="main"}`:  fmt.Sprintf("1x%d %sx60", up, value),
 			`rollwatch_probe_up{job="rollwatch",kind="postgres",target="other"}`: "0x400",
 		}
 	}
@@ -146,8 +146,9 @@ func TestDependencyOrPodIsToBlame(t *testing.T) {
 		series map[string]string
 		cause  Cause
 	}{
-		"the version":    {series(all, database("1")), ""},
-		"the database":   {series(all, database("0")), Dependency},
+		"the version":    {series(all, database(240, "1")), ""},
+		"the database":   {series(all, database(241, "0")), Dependency},
+		"it, later":      {series(all, database(250, "0")), ""},
 		"one pod":        {series(failing("a:1", 60), failing("b:1", 0), failing("c:1", 0)), Pod},
 		"one of two":     {series(failing("a:1", 60), failing("b:1", 0)), ""},
 		"two of three":   {series(failing("a:1", 60), failing("b:1", 60), failing("c:1", 0)), ""},
