@@ -25,10 +25,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// diskReserve is left free on the disk of the window. Below it nothing is
-// appended any more: the storage panics when it cannot write a chunk, and a
-// judge that holds its tongue is better than one that dies.
-const diskReserve = 64 * int64(units.MiB)
+// The storage panics when it cannot write a chunk, and a judge that holds its
+// tongue is better than one that dies.
+const (
+	// diskReserve is left free on the disk of the window: below it nothing is
+	// appended any more.
+	diskReserve = 64 * int64(units.MiB)
+
+	// openReserve is what replaying the log may need.
+	openReserve = diskReserve / 4
+)
 
 var errDiskFull = errors.New("less than 64MiB are left on the disk of the window: nothing is recorded until there is room")
 
@@ -45,6 +51,10 @@ type Store struct {
 
 // Open opens the window in dataDir/window, repairing what a crash left behind.
 func Open(dataDir string, cfg Config, log *zap.Logger) (*Store, error) {
+	return openStore(dataDir, cfg, log, freeBytes)
+}
+
+func openStore(dataDir string, cfg Config, log *zap.Logger, free func(dir string) (int64, error)) (*Store, error) {
 	dir := filepath.Join(dataDir, "window")
 	opts := tsdb.DefaultOptions()
 	opts.RetentionDuration = time.Duration(cfg.Retention).Milliseconds()
@@ -53,6 +63,12 @@ func Open(dataDir string, cfg Config, log *zap.Logger) (*Store, error) {
 	opts.MaxBlockDuration = max(opts.MinBlockDuration, opts.RetentionDuration/10)
 	opts.WALCompression = compression.Snappy
 	opts.StripeSize = 1 << 9 // for thousands of series, not millions: saves 15 MB
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, explainOpen(dir, err)
+	}
+	if left, err := free(dir); err == nil && left < openReserve {
+		return nil, explainOpen(dir, syscall.ENOSPC)
+	}
 	if err := setAsideDamaged(dir, log); err != nil {
 		return nil, explainOpen(dir, err)
 	}
@@ -60,14 +76,14 @@ func Open(dataDir string, cfg Config, log *zap.Logger) (*Store, error) {
 	if err != nil {
 		return nil, explainOpen(dir, err)
 	}
-	return &Store{querier: newQuerier(db), db: db, dir: dir, free: freeBytes}, nil
+	return &Store{querier: newQuerier(db), db: db, dir: dir, free: free}, nil
 }
 
 // setAsideDamaged renames the blocks that cannot be read: the storage repairs
 // its log by itself, but refuses to open for one damaged block of yesterday.
 func setAsideDamaged(dir string, log *zap.Logger) error {
 	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
@@ -105,8 +121,14 @@ func explainOpen(dir string, err error) error {
 	}
 }
 
-// Close writes out what is buffered and lets go of the folder.
-func (s *Store) Close() error {
+// Close writes out what is buffered and lets go of the folder. What cannot be
+// written is not lost: it stands in the log, which the next Open replays.
+func (s *Store) Close() (err error) {
+	defer func() {
+		if v := recover(); v != nil { // a chunk that could not be written
+			err = fmt.Errorf("close the window %s: %v", s.dir, v)
+		}
+	}()
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("close the window %s: %w", s.dir, err)
 	}

@@ -190,6 +190,47 @@ rollwatch_window_degraded 1
 	require.Empty(t, lint)
 }
 
+func TestOpenRefusesAFullDisk(t *testing.T) {
+	full := func(string) (int64, error) { return openReserve - 1, nil }
+	_, err := openStore(t.TempDir(), DefaultConfig(), zap.NewNop(), full)
+	require.ErrorContains(t, err, "is full: make room")
+
+	low := func(string) (int64, error) { return openReserve, nil }
+	store, err := openStore(t.TempDir(), DefaultConfig(), zap.NewNop(), low)
+	require.NoError(t, err, "what has been recorded can still be judged by")
+	require.ErrorIs(t, write(store, time.Now(), 1, "x"), errDiskFull)
+	require.NoError(t, store.Close())
+}
+
+// TestHelperCloser is no test: it is a process that cannot write out its window.
+func TestHelperCloser(t *testing.T) {
+	dir := os.Getenv("ROLLWATCH_TEST_CLOSER_DIR")
+	if dir == "" {
+		return
+	}
+	store, err := Open(dir, DefaultConfig(), zap.NewNop())
+	require.NoError(t, err)
+	for i := range 300 { // more than the chunk that stays in memory
+		require.NoError(t, write(store, time.Unix(int64(i), 0), float64(i), "x"))
+	}
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "window", "chunks_head")))
+	fmt.Println(store.Close())
+	os.Exit(0) // with the goroutine that the storage leaves behind
+}
+
+func TestCloseReportsWhatItCannotWrite(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHelperCloser$")
+	cmd.Env = append(os.Environ(), "ROLLWATCH_TEST_CLOSER_DIR="+dir)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "it does not panic: %s", out)
+	require.Contains(t, string(out), "close the window "+filepath.Join(dir, "window"))
+
+	got, err := open(t, dir).Select(t.Context(), time.Unix(-1, 0), time.Unix(300, 0), named("x"))
+	require.NoError(t, err)
+	require.Len(t, got[0].Points, 300, "the log has it all")
+}
+
 func TestStoreReportsAnAppendThatFails(t *testing.T) {
 	store, err := Open(t.TempDir(), DefaultConfig(), zap.NewNop())
 	require.NoError(t, err)

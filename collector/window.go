@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -99,15 +100,15 @@ func (q querier) Select(ctx context.Context, from, to time.Time, matchers ...*la
 
 	var out []Series
 	var it chunkenc.Iterator
+	var buf []Point
 	set := reader.Select(ctx, true, nil, matchers...)
 	for set.Next() {
 		it = set.At().Iterator(it)
-		points, err := floats(it)
-		if err != nil {
+		if buf, err = floats(buf[:0], it); err != nil {
 			return nil, fmt.Errorf("read the window: %s: %w", set.At().Labels(), err)
 		}
-		if len(points) > 0 {
-			out = append(out, Series{Labels: set.At().Labels().Copy(), Points: points})
+		if len(buf) > 0 {
+			out = append(out, Series{Labels: set.At().Labels().Copy(), Points: slices.Clone(buf)})
 		}
 	}
 	if err := set.Err(); err != nil {
@@ -116,9 +117,8 @@ func (q querier) Select(ctx context.Context, from, to time.Time, matchers ...*la
 	return out, nil
 }
 
-// floats reads the float samples that are left in it, without stale markers.
-func floats(it chunkenc.Iterator) ([]Point, error) {
-	var points []Point
+// floats appends the float samples that are left in it, without stale markers.
+func floats(points []Point, it chunkenc.Iterator) ([]Point, error) {
 	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
 		if typ != chunkenc.ValFloat {
 			continue
