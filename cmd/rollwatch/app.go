@@ -83,17 +83,22 @@ func newApp(ctx context.Context, opts appOptions) (_ *app, err error) {
 		return nil, err
 	}
 	a.crew.Store(crew)
-	a.onStop("close the connections", func(context.Context) error { return a.crew.Load().targets.links.Close() })
 	if a.schedule, err = collector.NewSchedule(crew.targets.targets, a.log); err != nil {
-		return nil, errors.Join(err, crew.targets.closeProbes())
+		return nil, errors.Join(err, crew.targets.close())
 	}
-	a.background("stop reading", a.schedule.Run)
+	a.read()
 	if err := a.judge.succeed(func() (*verdict.Engine, error) { return a.newEngine(ctx, crew) }); err != nil {
 		return nil, err
 	}
 
 	// What answers.
-	metrics, err := collector.Handler(a.newRegistry(), a.log)
+	registry := a.newRegistry()
+	flush, err := collector.StartTelemetry(ctx, registry, a.log)
+	if err != nil {
+		return nil, err
+	}
+	a.onStop("send the telemetry that is left", within(flushTimeout, flush))
+	metrics, err := collector.Handler(registry, a.log)
 	if err != nil {
 		return nil, err
 	}
@@ -130,11 +135,11 @@ func (a *app) start() {
 			a.broke(err)
 		}
 	}()
-	a.onStop("stop serving", func(ctx context.Context) error {
+	a.onStop("stop serving", within(drainTimeout, func(ctx context.Context) error {
 		err := a.server.Shutdown(ctx)
 		<-serving
 		return err
-	})
+	}))
 	for _, address := range a.server.Addrs() {
 		a.log.Info("listening", zap.Stringer("address", address), zap.String("version", buildVersion()))
 	}
@@ -160,14 +165,32 @@ func (a *app) onStop(name string, do func(context.Context) error) {
 	a.stops = append(a.stops, stopStep{name, do})
 }
 
-// background runs work from now until the daemon stops.
-func (a *app) background(name string, work func(context.Context) error) {
+// The parts of stopTimeout for which others may be waited for: clients that
+// read slowly, and a telemetry endpoint that is not there.
+const (
+	drainTimeout = 3 * time.Second
+	flushTimeout = 2 * time.Second
+)
+
+// within bounds how long ending a part may take.
+func within(limit time.Duration, do func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		return do(ctx)
+	}
+}
+
+// read runs the schedule from now until the daemon stops.
+func (a *app) read() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- work(ctx) }()
-	a.onStop(name, func(context.Context) error {
+	go func() { done <- a.schedule.Run(ctx) }()
+	a.onStop("stop reading", func(context.Context) error {
 		cancel()
-		return <-done
+		// Whoever waits for a Redis that hangs hears of the end by its connection only.
+		err := a.crew.Load().targets.links.Close()
+		return errors.Join(<-done, err)
 	})
 }
 
