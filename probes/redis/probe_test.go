@@ -91,8 +91,8 @@ func TestReplicationIsReadOnBothSidesAndABrokenLinkIsNotZeroSeconds(t *testing.T
 	_, port, _ := strings.Cut(replica.Addr, ":")
 	require.Eventually(t, func() bool {
 		r := redistest.ReadOnly(t, onMaster)
-		return redistest.Value(t, r, "redis_connected_slave_offset_bytes", "127.0.0.1", port, "online") ==
-			redistest.Value(t, r, "redis_master_repl_offset")
+		acknowledged, online := redistest.By(r, "redis_connected_slave_offset_bytes", "127.0.0.1", port)["online"]
+		return online && float64(acknowledged) == redistest.Value(t, r, "redis_master_repl_offset")
 	}, 5*time.Second, 50*time.Millisecond, "the replica acknowledges everything")
 
 	r := redistest.ReadOnly(t, onReplica)
