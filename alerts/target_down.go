@@ -87,11 +87,12 @@ func evalTargetDown(ctx context.Context, gate Gate, scene Scene) (Finding, error
 		f.Message = "neither its health nor a scrape was read since " + clock(f.LastSeen)
 		return f, nil
 	case len(failing) == 0:
-		f.Since = recovered(judged, f.Since)
+		f.Observed, f.Since = new(0.0), recovered(judged, f.Since)
 		f.Message = "it answers"
 		return f, nil
 	}
-	return f, gate.weighFailing(ctx, &f, all, failing, scene)
+	err = gate.weighFailing(ctx, &f, all, failing, scene)
+	return f, err
 }
 
 // weighFailing decides what lamps that are out mean.
