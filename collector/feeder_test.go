@@ -2,6 +2,8 @@ package collector
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +17,23 @@ import (
 )
 
 // told is a snapshot that a test changes.
-type told struct{ statuses []Status }
+type told struct {
+	mu       sync.Mutex
+	statuses []Status
+	full     atomic.Bool // the disk of the window
+}
 
-func (s *told) Statuses(time.Time) []Status { return s.statuses }
+func (s *told) Statuses(time.Time) []Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.statuses
+}
+
+func (s *told) set(statuses ...Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.statuses = statuses
+}
 
 func upStatus(kind, name string, samples ...probe.Sample) Status {
 	return Status{Kind: kind, Name: name, Up: true, Started: time.Now(), LastSuccess: time.Now(), Interval: 15 * time.Second,
@@ -25,12 +41,17 @@ func upStatus(kind, name string, samples ...probe.Sample) Status {
 }
 
 // feeding runs a feeder on a real window for the story, in a bubble.
-func feeding(t *testing.T, source Snapshot, story func(t *testing.T, window *Store, log *observer.ObservedLogs)) {
+func feeding(t *testing.T, source *told, story func(t *testing.T, window *Store, log *observer.ObservedLogs)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		core, log := observer.New(zap.InfoLevel)
-		window, err := Open(dir, DefaultConfig(), zap.NewNop())
+		window, err := openStore(dir, DefaultConfig(), zap.NewNop(), func(string) (int64, error) {
+			if source.full.Load() {
+				return 0, nil
+			}
+			return diskReserve, nil
+		})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
@@ -57,11 +78,11 @@ func TestFeederRecordsEverySeriesAtTheSameTick(t *testing.T) {
 	inJob := &probe.Metric{Name: "timescaledb_job_runs_total", Type: probe.Counter, Labels: []string{"job"}, Help: "Runs."}
 	source := &told{}
 	feeding(t, source, func(t *testing.T, w *Store, _ *observer.ObservedLogs) {
-		source.statuses = []Status{
+		source.set(
 			upStatus("postgres", "main", inJob.Sample(3, "refresh")),
 			upStatus("bullmq", "jobs", depth.Sample(7, "mail")),
-			{Kind: "redis", Name: "down", Started: time.Now()},
-		}
+			Status{Kind: "redis", Name: "down", Started: time.Now()},
+		)
 		start := time.Now()
 		time.Sleep(61 * time.Second)
 		series, err := w.Select(t.Context(), start, time.Now(), labels.MustNewMatcher(labels.MatchEqual, "job", Job))
@@ -87,15 +108,15 @@ func TestFeederRecordsEverySeriesAtTheSameTick(t *testing.T) {
 func TestASeriesThatEndsIsMarkedStale(t *testing.T) {
 	source := &told{}
 	feeding(t, source, func(t *testing.T, w *Store, _ *observer.ObservedLogs) {
-		source.statuses = []Status{upStatus("bullmq", "jobs", depth.Sample(7, "mail"), depth.Sample(8, "sms"))}
+		source.set(upStatus("bullmq", "jobs", depth.Sample(7, "mail"), depth.Sample(8, "sms")))
 		time.Sleep(16 * time.Second)
 		require.Equal(t, []float64{7, 8}, values(t, w, "queue_depth", time.Now()))
 
-		source.statuses[0].Reading.Samples = source.statuses[0].Reading.Samples[:1]
+		source.set(upStatus("bullmq", "jobs", depth.Sample(7, "mail")))
 		time.Sleep(15 * time.Second)
 		require.Equal(t, []float64{7}, values(t, w, "queue_depth", time.Now()), "the queue that vanished has no last value")
 
-		source.statuses[0].Up, source.statuses[0].Reading = false, probe.Reading{} // too old to be shown
+		source.set(Status{Kind: "bullmq", Name: "jobs", Started: time.Now()}) // what was read is too old to be shown
 		time.Sleep(15 * time.Second)
 		require.Empty(t, values(t, w, "queue_depth", time.Now()))
 		require.Equal(t, []float64{0}, values(t, w, "rollwatch_probe_up", time.Now()))
@@ -120,7 +141,7 @@ func TestWhatEndedDuringARestartIsMarkedStale(t *testing.T) {
 			require.NoError(t, window.Close())
 		}
 		session(31*time.Second, func(w *Store) { require.Equal(t, []float64{7}, values(t, w, "queue_depth", time.Now())) })
-		source.statuses = nil
+		source.set()
 		session(16*time.Second, func(w *Store) { require.Empty(t, values(t, w, "queue_depth", time.Now())) })
 	})
 }
@@ -128,11 +149,11 @@ func TestWhatEndedDuringARestartIsMarkedStale(t *testing.T) {
 func TestAWindowThatTakesNothingIsSaidOnce(t *testing.T) {
 	source := &told{}
 	feeding(t, source, func(t *testing.T, w *Store, log *observer.ObservedLogs) {
-		source.statuses = []Status{upStatus("bullmq", "jobs", depth.Sample(7, "mail"))}
-		w.free = func(string) (int64, error) { return 0, nil }
+		source.set(upStatus("bullmq", "jobs", depth.Sample(7, "mail")))
+		source.full.Store(true)
 		time.Sleep(46 * time.Second)
 		require.Contains(t, w.Degraded(), "64MiB")
-		w.free = freeBytes
+		source.full.Store(false)
 		time.Sleep(15 * time.Second)
 		require.Empty(t, w.Degraded())
 		require.Equal(t, []float64{7}, values(t, w, "queue_depth", time.Now()))
@@ -143,7 +164,7 @@ func TestAWindowThatTakesNothingIsSaidOnce(t *testing.T) {
 func TestOneRefusedSampleDoesNotKeepOutTheOthers(t *testing.T) {
 	source := &told{}
 	feeding(t, source, func(t *testing.T, w *Store, _ *observer.ObservedLogs) {
-		source.statuses = []Status{upStatus("bullmq", "jobs", depth.Sample(7, "mail"), depth.Sample(8, "sms"))}
+		source.set(upStatus("bullmq", "jobs", depth.Sample(7, "mail"), depth.Sample(8, "sms")))
 		time.Sleep(16 * time.Second)
 		// A clock that once ran ahead has left a sample in the future.
 		app := w.AppenderV2(t.Context())
@@ -151,7 +172,7 @@ func TestOneRefusedSampleDoesNotKeepOutTheOthers(t *testing.T) {
 		require.NoError(t, ahead.append(app, time.Now().Add(time.Minute), 99))
 		require.NoError(t, app.Commit())
 
-		source.statuses[0].Reading.Samples[1].Value = 9
+		source.set(upStatus("bullmq", "jobs", depth.Sample(7, "mail"), depth.Sample(9, "sms")))
 		time.Sleep(15 * time.Second)
 		require.Equal(t, []float64{9}, values(t, w, `queue_depth{queue="sms"}`, time.Now()))
 		require.Contains(t, w.Degraded(), `queue="mail"`)

@@ -181,7 +181,7 @@ func TestMetricsAnswerAtOnceWhileTargetsHang(t *testing.T) {
 				<-release
 			}
 			r := probe.Reading{}
-			for q := range 500 {
+			for q := range 50 {
 				r.Samples = append(r.Samples, depth.Sample(1, fmt.Sprint(q)))
 			}
 			return r, nil
@@ -208,7 +208,7 @@ func TestMetricsAnswerAtOnceWhileTargetsHang(t *testing.T) {
 	var scrapers sync.WaitGroup
 	for range 8 {
 		scrapers.Go(func() {
-			for range 5 {
+			for range 3 {
 				resp, err := http.Get(server.URL)
 				if err != nil {
 					t.Error(err)
