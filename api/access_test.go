@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/verdict"
 )
 
@@ -22,6 +23,10 @@ const registration = `{"service":"api","version":"2","strategy":"canary"}`
 func line(name, token string) string {
 	hash := sha256.Sum256([]byte(token))
 	return name + ":" + hex.EncodeToString(hash[:]) + "\n"
+}
+
+func decision() string {
+	return `{"verdict":"continue","reason":"load test","until":"` + time.Now().Add(time.Hour).Format(time.RFC3339) + `"}`
 }
 
 func writeTokens(t *testing.T, path string, lines ...string) {
@@ -66,7 +71,7 @@ func TestWritesWithoutTokensComeFromThisMachine(t *testing.T) {
 			require.Equal(t, test.status, answer.Code, answer.Body)
 			if test.status == http.StatusUnauthorized {
 				require.Equal(t, verdict.Unauthorized, refusal(t, answer).Code)
-				require.Empty(t, w.judge.rollouts)
+				require.JSONEq(t, `{"rollouts":[]}`, w.do(http.MethodGet, "/api/v1/rollouts", "").Body.String())
 			}
 		})
 	}
@@ -104,12 +109,13 @@ func TestTokens(t *testing.T) {
 		{"the hash in its place", "Authorization", "Bearer " + strings.TrimSpace(strings.TrimPrefix(line("", "s3cret"), ":")), "", 401},
 		{"basic auth", "Authorization", "Basic czNjcmV0Og==", "", 401},
 	}
-	body := `{"verdict":"continue","reason":"load test","until":"2999-01-01T00:00:00Z"}`
-	_, _, err := w.judge.Register(t.Context(), verdict.Registration{Service: "api", Version: "2", Strategy: "canary"}, "")
+	body := decision()
+	rollout, _, err := w.judge.Register(t.Context(), verdict.Registration{Service: "api", Version: "2", Strategy: alerts.Canary}, "")
 	require.NoError(t, err)
+	path = "/api/v1/rollouts/" + rollout.ID + "/override"
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r := request(http.MethodPost, "/api/v1/rollouts/r-1-api/override", body) // from this machine, which counts for nothing now
+			r := request(http.MethodPost, path, body) // from this machine, which counts for nothing now
 			if test.header != "" {
 				r.Header.Set(test.header, test.value)
 			}
@@ -122,7 +128,7 @@ func TestTokens(t *testing.T) {
 			}
 		})
 	}
-	r := request(http.MethodPost, "/api/v1/rollouts/r-1-api/override", body)
+	r := request(http.MethodPost, path, body)
 	r.Header.Set("Authorization", "Bearer s3cret")
 	r.Header.Set("Origin", "https://deploy.example")
 	r.RemoteAddr, r.Host = "10.0.0.7:4000", "rollwatch.example"
@@ -132,7 +138,7 @@ func TestTokens(t *testing.T) {
 func TestWithoutTokensTheAuthorIsLocal(t *testing.T) {
 	w := newWorld(t)
 	id := w.register("api")
-	answer := w.do(http.MethodPost, "/api/v1/rollouts/"+id+"/override", `{"verdict":"continue","reason":"load test","until":"2999-01-01T00:00:00Z"}`)
+	answer := w.do(http.MethodPost, "/api/v1/rollouts/"+id+"/override", decision())
 	require.Equal(t, localAuthor, decodeAs[verdict.Rollout](t, answer).Override.Author)
 }
 

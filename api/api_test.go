@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
@@ -35,7 +34,7 @@ func TestMain(m *testing.M) {
 // A world is a Handler with everything around it that a test may turn.
 type world struct {
 	t       *testing.T
-	judge   *fakeJudge
+	judge   *judge
 	targets []collector.Status
 	reload  error
 	handler *Handler
@@ -44,7 +43,13 @@ type world struct {
 
 func newWorld(t *testing.T, options ...func(*Options)) *world {
 	t.Helper()
-	w := &world{t: t, judge: newFakeJudge()}
+	return newWorldOf(t, newJudge(t, false), options...)
+}
+
+// newWorldOf is a world with a judge made by the test.
+func newWorldOf(t *testing.T, judge *judge, options ...func(*Options)) *world {
+	t.Helper()
+	w := &world{t: t, judge: judge}
 	opts := Options{
 		Judge:   w.judge,
 		Targets: func() []collector.Status { return w.targets },
@@ -53,7 +58,7 @@ func newWorld(t *testing.T, options ...func(*Options)) *world {
 			_, _ = io.WriteString(rw, "rollwatch_build_info 1\n")
 		}),
 		Reload:   func(context.Context) error { return w.reload },
-		Interval: 15 * time.Second,
+		Interval: interval,
 		Version:  "1.2.3",
 		Log:      zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel)),
 	}

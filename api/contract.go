@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -120,8 +121,22 @@ func refuseSchema(err error) error {
 	case "required":
 		message = "is missing"
 	}
-	field := strings.Join(path, ".")
+	field := fieldOf(path)
 	return &verdict.Error{Code: verdict.Invalid, Message: cmp.Or(field, "body") + ": " + message, Field: field}
+}
+
+// fieldOf writes a path as migrations[0].kind.
+func fieldOf(path []string) string {
+	var field strings.Builder
+	for _, step := range path {
+		if _, err := strconv.Atoi(step); err == nil {
+			step = "[" + step + "]"
+		} else if field.Len() > 0 {
+			step = "." + step
+		}
+		field.WriteString(step)
+	}
+	return field.String()
 }
 
 func unknownField(path []string, violation *openapi3.SchemaError) ([]string, string) {

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/verdict"
 )
 
@@ -80,17 +82,20 @@ func TestEventsTellTheStoryOfARollout(t *testing.T) {
 		require.Equal(t, map[string]string{"": "still here"}, client.next())
 		require.Equal(t, heartbeat, time.Since(began))
 
-		w.judge.say(id, func(d *verdict.Document) { d.Percent = 40 })
+		<-time.After(time.Second) // judgements do not keep time with heartbeats
+		w.judge.run()
+		client.next()
 		name, document = client.document()
 		require.Equal(t, "judgement ", name, "newer evidence for the same verdict has no id")
-		require.Equal(t, 40, document.Percent)
+		require.Equal(t, verdict.Continue, document.Verdict)
+		require.WithinDuration(t, time.Now(), document.AsOf, interval)
 
-		began = time.Now()
-		w.judge.say(id, func(d *verdict.Document) { d.Verdict = verdict.Rollback })
+		w.judge.set(func(j *judge) { j.findings = []alerts.Finding{firing()} })
 		name, document = client.document()
 		require.Equal(t, "verdict 2", name)
 		require.Equal(t, verdict.Rollback, document.Verdict)
-		require.Zero(t, time.Since(began), "a transition does not wait for the heartbeat")
+		require.Len(t, document.Reasons, 1)
+		require.Equal(t, time.Now(), document.AsOf.Local(), "a transition does not wait for the heartbeat")
 
 		w.handler.Drain()
 		require.Empty(t, client.next())
@@ -115,16 +120,22 @@ func TestEventsResumeAfterTheLastOneSeen(t *testing.T) {
 func TestEventsOutliveAStaleJudge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		w.judge.set(func(j *judge) { j.blind = errors.New("the window is gone") })
 		id := w.register("api")
-		w.judge.breakWith(unavailable("not judged for 3 intervals"))
 		client := w.listen(id, "")
 		event := client.next()
 		require.Equal(t, "unavailable", event["event"])
-		require.JSONEq(t, `{"error":{"code":"unavailable","message":"not judged for 3 intervals"}}`, event["data"])
+		require.Contains(t, event["data"], `{"error":{"code":"unavailable","message":"`)
 		require.Equal(t, map[string]string{"": "still here"}, client.next(), "it is said once")
-		w.judge.breakWith(nil)
-		name, _ := client.document()
-		require.Equal(t, "verdict 1", name)
+		w.judge.set(func(j *judge) { j.blind = nil })
+		<-time.After(time.Second)
+		w.judge.run()
+		for {
+			if event = client.next(); event["event"] != "" {
+				break
+			}
+		}
+		require.Equal(t, "verdict", event["event"], "the judge is back")
 		client.pipe.Close()
 		<-client.ended
 	})

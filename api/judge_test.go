@@ -3,204 +3,148 @@ package api
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
+	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
+	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/verdict"
 )
 
-// A fakeJudge keeps rollouts in memory and says what the test told it to.
-type fakeJudge struct {
-	mu        sync.Mutex
-	changed   chan struct{} // closed and replaced at each change
-	rollouts  []verdict.Rollout
-	documents map[string]verdict.Document
-	keys      map[string]string
-	owed      []verdict.Delivery
-	err       error // answered by everything, when set
-	hanging   bool  // nothing is answered before the request's context ends
+// interval is the time between two judgements of a judge.
+const interval = 15 * time.Second
+
+// A judge is the real engine, on findings and a ledger of its own, that can be
+// made to fail. It judges at registration and at changes; run makes it judge
+// at each interval too.
+type judge struct {
+	*verdict.Engine
+
+	t *testing.T
+
+	mu       sync.Mutex
+	findings []alerts.Finding
+	blind    error // why evidence cannot be read
+	err      error // why the ledger cannot be read
+	hanging  bool  // reading the ledger does not end
 }
 
-func newFakeJudge() *fakeJudge {
-	return &fakeJudge{changed: make(chan struct{}), documents: map[string]verdict.Document{}, keys: map[string]string{}}
+// blankLedger is the file of a ledger without entries: making one takes twenty
+// times as long as writing it.
+var blankLedger = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "rollwatch-ledger-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	ledger, err := verdict.OpenLedger(filepath.Join(dir, "ledger.db"))
+	if err != nil {
+		return nil, err
+	}
+	if err := ledger.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(dir, "ledger.db"))
+})
+
+func newJudge(t *testing.T, dryRun bool) *judge {
+	t.Helper()
+	j := &judge{t: t}
+	blank, err := blankLedger()
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	require.NoError(t, os.WriteFile(path, blank, 0o600))
+	ledger, err := verdict.OpenLedger(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, ledger.Close()) })
+	config := verdict.DefaultConfig()
+	config.DryRun = dryRun
+	j.Engine, err = verdict.NewEngine(t.Context(), verdict.Options{
+		Config:    config,
+		Services:  []*alerts.Service{{Name: "api"}, {Name: "web"}, {Name: "team/api"}},
+		Ledger:    ledger,
+		Interval:  interval,
+		Endpoints: []verdict.Endpoint{{Name: "deployer"}},
+		Evaluate: func(context.Context, []alerts.Gate, alerts.Scene) ([]alerts.Finding, error) {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			return j.findings, j.blind
+		},
+		TakeBaseline: func(context.Context, []alerts.Gate, alerts.Scene, []alerts.Span) (alerts.Baseline, error) {
+			return alerts.Baseline{ID: "b", Kind: "before", Requests: 1000, Errors: 2, P99: 0.4, Edge: 1}, nil
+		},
+	})
+	require.NoError(t, err)
+	return j
 }
 
-// say judges the rollout: a transition when the verdict is another one.
-func (j *fakeJudge) say(id string, change func(*verdict.Document)) {
+// set changes how the judge is.
+func (j *judge) set(change func(j *judge)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	document := j.documents[id]
-	before := document.Verdict
-	document.AsOf = time.Now().UTC()
-	document.ValidUntil = document.AsOf.Add(45 * time.Second)
-	change(&document)
-	if document.Verdict != before {
-		document.Seq++
+	change(j)
+}
+
+// run judges at each interval until the test is over.
+func (j *judge) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { j.Run(ctx) })
+	j.t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+}
+
+// decide makes the verdict on the rollout another one, as a human may.
+func (j *judge) decide(id string, word verdict.Word) {
+	_, err := j.SetOverride(context.Background(), id, verdict.Override{
+		Verdict: word, Reason: "the test says so", Author: "test", Until: time.Now().Add(time.Hour),
+	})
+	if err != nil {
+		j.t.Error(err) // from any goroutine
 	}
-	j.documents[id] = document
-	j.announce()
 }
 
-func (j *fakeJudge) announce() {
-	close(j.changed)
-	j.changed = make(chan struct{})
-}
-
-func (j *fakeJudge) breakWith(err error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.err = err
-	j.announce()
-}
-
-func (j *fakeJudge) hang() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.hanging = true
-}
-
-func (j *fakeJudge) patience(ctx context.Context) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if !j.hanging {
-		return nil
-	}
-	<-ctx.Done()
-	return fmt.Errorf("read the ledger: %w", ctx.Err())
-}
-
-func (j *fakeJudge) Register(_ context.Context, reg verdict.Registration, key string) (verdict.Rollout, bool, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.err != nil {
-		return verdict.Rollout{}, false, j.err
-	}
-	if id, known := j.keys[key]; known {
-		rollout, err := j.find(id)
-		return *rollout, false, err
-	}
-	id := fmt.Sprintf("r-%d-%s", len(j.rollouts)+1, reg.Service)
-	rollout := verdict.Rollout{ID: id, Registration: reg, RegisteredAt: time.Now().UTC()}
-	if key != "" {
-		j.keys[key] = id
-	}
-	j.rollouts = append([]verdict.Rollout{rollout}, j.rollouts...)
-	j.documents[id] = verdict.Document{
-		Schema: verdict.Schema, Rollout: id, Service: reg.Service, Version: reg.Version, Strategy: reg.Strategy,
-		Verdict: verdict.Continue, OK: true, Phase: "0-5m", Progress: "watching", Seq: 1,
-		AsOf: time.Now().UTC(), ValidUntil: time.Now().Add(45 * time.Second).UTC(),
-	}
-	return rollout, true, nil
-}
-
-func (j *fakeJudge) find(id string) (*verdict.Rollout, error) {
-	if j.err != nil {
-		return &verdict.Rollout{}, j.err
-	}
-	for i := range j.rollouts {
-		if j.rollouts[i].ID == id {
-			return &j.rollouts[i], nil
-		}
-	}
-	return &verdict.Rollout{}, &verdict.Error{Code: verdict.NotFound, Message: "there is no rollout " + id}
-}
-
-func (j *fakeJudge) Rollout(ctx context.Context, id string) (verdict.Rollout, error) {
-	if err := j.patience(ctx); err != nil {
-		return verdict.Rollout{}, err
-	}
-	return j.change(id, func(*verdict.Rollout) {})
-}
-
-func (j *fakeJudge) change(id string, change func(*verdict.Rollout)) (verdict.Rollout, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	rollout, err := j.find(id)
-	if err == nil {
-		change(rollout)
-	}
-	return *rollout, err
-}
-
-func (j *fakeJudge) Rollouts(_ context.Context, service string, page verdict.Page) ([]verdict.Rollout, string, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var list []verdict.Rollout
-	for _, rollout := range j.rollouts {
-		if service == "" || rollout.Service == service {
-			list = append(list, rollout)
-		}
-	}
-	if len(list) > page.Limit {
-		return list[:page.Limit], "more", j.err
-	}
-	return list, "", j.err
-}
-
-func (j *fakeJudge) AddStage(_ context.Context, id string, stage verdict.Stage) (verdict.Rollout, error) {
-	return j.change(id, func(r *verdict.Rollout) { r.Stages = append(r.Stages, stage) })
-}
-
-func (j *fakeJudge) Finish(_ context.Context, id string, outcome verdict.Outcome) (verdict.Rollout, error) {
-	return j.change(id, func(r *verdict.Rollout) { r.Outcome, r.FinishedAt = outcome, time.Now().UTC() })
-}
-
-func (j *fakeJudge) SetOverride(_ context.Context, id string, override verdict.Override) (verdict.Rollout, error) {
-	return j.change(id, func(r *verdict.Rollout) { r.Override = &override })
-}
-
-func (j *fakeJudge) Document(ctx context.Context, id string) (verdict.Document, error) {
-	if err := j.patience(ctx); err != nil {
+// Document stands for all that reads the ledger.
+func (j *judge) Document(ctx context.Context, id string) (verdict.Document, error) {
+	if err := j.trouble(ctx); err != nil {
 		return verdict.Document{}, err
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	_, err := j.find(id)
-	return j.documents[id], err
+	return j.Engine.Document(ctx, id)
 }
 
-func (j *fakeJudge) Newest(_ context.Context, service string) (string, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, rollout := range j.rollouts {
-		if rollout.Service == service {
-			return rollout.ID, nil
-		}
+// Rollout likewise.
+func (j *judge) Rollout(ctx context.Context, id string) (verdict.Rollout, error) {
+	if err := j.trouble(ctx); err != nil {
+		return verdict.Rollout{}, err
 	}
-	return "", &verdict.Error{Code: verdict.NotFound, Message: "there is no rollout of " + service}
+	return j.Engine.Rollout(ctx, id)
 }
 
-func (j *fakeJudge) Await(ctx context.Context, id string, seq int64) (verdict.Document, error) {
-	for {
-		j.mu.Lock()
-		_, err := j.find(id)
-		document, changed := j.documents[id], j.changed
-		j.mu.Unlock()
-		if err != nil || document.Seq > seq {
-			return document, err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return document, nil
-		}
-	}
-}
-
-func (j *fakeJudge) Deliveries(_ context.Context, page verdict.Page) ([]verdict.Delivery, string, error) {
+func (j *judge) trouble(ctx context.Context) error {
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.owed[:min(len(j.owed), page.Limit)], "", j.err
+	err, hanging := j.err, j.hanging
+	j.mu.Unlock()
+	if hanging {
+		<-ctx.Done()
+		return fmt.Errorf("read the ledger: %w", ctx.Err())
+	}
+	return err
 }
 
-func (j *fakeJudge) ReplayDelivery(_ context.Context, id string) (verdict.Delivery, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for i := range j.owed {
-		if j.owed[i].ID == id {
-			j.owed[i].State = verdict.Owed
-			return j.owed[i], nil
-		}
+// firing is a finding that rolls back.
+func firing() alerts.Finding {
+	observed, limit := 0.041, 0.01
+	return alerts.Finding{
+		Gate: "error_ratio", State: alerts.Firing, Mode: alerts.Enforce, Scope: map[string]string{"track": "canary"},
+		Observed: &observed, Unit: "ratio", Limit: &limit, Baseline: &alerts.BaselineValue{Kind: "stable", Value: 0.002, N: 9120},
+		N: 812, Window: "5m", Since: time.Now().Add(-5 * time.Minute), Cause: alerts.Version, InGrace: true,
+		Evidence: &alerts.Evidence{Method: "spans and guard", Guard: 68.1, Needed: 11.5, Spans: 5, SpansOver: 5},
+		Message:  "5xx 4.1% > 1% for 5m (n=812)", Required: true, Seen: true, Coverage: 1,
 	}
-	return verdict.Delivery{}, &verdict.Error{Code: verdict.NotFound, Message: "there is no delivery " + id}
 }

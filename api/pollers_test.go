@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"regexp"
@@ -44,16 +45,11 @@ func eachVerdict(t *testing.T, ask func(w *world, word verdict.Word)) {
 	t.Helper()
 	for _, word := range append(slices.Clone(verdict.Words), "") {
 		w := newWorld(t)
-		id := w.register("api")
 		if word == "" {
-			w.judge.breakWith(unavailable("not judged for 3 intervals"))
+			w.judge.set(func(j *judge) { j.blind = errors.New("the window is gone") })
+			w.register("api")
 		} else {
-			w.judge.say(id, func(d *verdict.Document) {
-				d.Verdict, d.Progress, d.Percent = word, "so it is", 40
-				if word == verdict.Promote {
-					d.Percent = 100
-				}
-			})
+			w.judge.decide(w.register("api"), word)
 		}
 		ask(w, word)
 	}
@@ -208,7 +204,7 @@ func TestCurlCommandsOfTheDocs(t *testing.T) {
 	for _, block := range blocks {
 		w := newWorld(t)
 		id := w.register("api")
-		w.judge.say(id, func(d *verdict.Document) { d.Verdict, d.Percent = verdict.Promote, 100 })
+		w.judge.decide(id, verdict.Promote)
 		for _, text := range command.FindAllString(block, -1) {
 			method, body := http.MethodGet, ""
 			if m := payload.FindStringSubmatch(text); m != nil {
@@ -225,7 +221,8 @@ func TestCurlCommandsOfTheDocs(t *testing.T) {
 				require.Equal(t, 2, answer.Code/100, "%s\n%s", text, answer.Body)
 			}
 			if method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/rollouts") {
-				w.judge.say(decodeAs[verdict.Rollout](t, answer).ID, func(d *verdict.Document) { d.Verdict = verdict.Promote })
+				id = decodeAs[verdict.Rollout](t, answer).ID
+				w.judge.decide(id, verdict.Promote)
 			}
 			sent++
 		}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,19 +17,12 @@ const (
 	maxPage     = 500
 )
 
-// maxKey is the longest Idempotency-Key, in bytes.
-const maxKey = 255
-
 func (h *Handler) register(w http.ResponseWriter, r *http.Request) error {
-	key := r.Header.Get("Idempotency-Key")
-	if len(key) > maxKey {
-		return invalid("Idempotency-Key", fmt.Sprintf("is longer than %d bytes", maxKey))
-	}
 	var registration verdict.Registration
 	if err := h.decode(r, "Registration", &registration); err != nil {
 		return err
 	}
-	rollout, created, err := h.opts.Judge.Register(r.Context(), registration, key)
+	rollout, created, err := h.opts.Judge.Register(r.Context(), registration, r.Header.Get("Idempotency-Key"))
 	if err != nil {
 		return err
 	}
@@ -78,7 +72,7 @@ func (h *Handler) stageRollout(w http.ResponseWriter, r *http.Request) error {
 	if err := h.decode(r, "NewStage", &body); err != nil {
 		return err
 	}
-	stage := verdict.Stage{At: time.Now().UTC(), Weight: body.Weight, Note: body.Note}
+	stage := verdict.Stage{Weight: body.Weight, Note: body.Note}
 	rollout, err := h.opts.Judge.AddStage(r.Context(), pathValue(r, "id"), stage)
 	return h.replyRollout(w, rollout, err)
 }
@@ -105,12 +99,8 @@ func (h *Handler) overrideRollout(w http.ResponseWriter, r *http.Request) error 
 	if err := h.decode(r, "NewOverride", &body); err != nil {
 		return err
 	}
-	now := time.Now().UTC()
-	if !body.Until.After(now) {
-		return invalid("until", "is in the past; the decision would not count")
-	}
 	rollout, err := h.opts.Judge.SetOverride(r.Context(), pathValue(r, "id"), verdict.Override{
-		Verdict: body.Verdict, Reason: body.Reason, Author: author(r.Context()), At: now, Until: body.Until,
+		Verdict: body.Verdict, Reason: body.Reason, Author: author(r.Context()), Until: body.Until,
 	})
 	return h.replyRollout(w, rollout, err)
 }
@@ -142,7 +132,11 @@ func (h *Handler) replayDelivery(w http.ResponseWriter, r *http.Request) error {
 
 // reload applies the configuration file; what is wrong with it is the answer.
 func (h *Handler) reload(w http.ResponseWriter, r *http.Request) error {
-	if err := h.opts.Reload(r.Context()); err != nil {
+	err := h.opts.Reload(r.Context())
+	if refusal, ok := errors.AsType[*verdict.Error](err); ok {
+		return refusal // it was not tried
+	}
+	if err != nil {
 		return &verdict.Error{Code: verdict.Invalid, Message: "the configuration was refused, the old one stays: " + err.Error()}
 	}
 	h.reply(w, http.StatusOK, state{"reloaded"})

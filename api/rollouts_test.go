@@ -1,9 +1,12 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,31 +54,40 @@ func TestRolloutsArePaged(t *testing.T) {
 		Next     string
 	}
 	require.JSONEq(t, `{"rollouts":[]}`, w.do(http.MethodGet, "/api/v1/rollouts", "").Body.String())
+	var ids []string
 	for range 3 {
-		w.register("api")
+		ids = append(ids, w.register("api"))
 	}
 	w.register("web")
-	got := decodeAs[page](t, w.do(http.MethodGet, "/api/v1/rollouts?service=api&limit=2", ""))
-	require.Len(t, got.Rollouts, 2)
-	require.Equal(t, "more", got.Next)
+	first := decodeAs[page](t, w.do(http.MethodGet, "/api/v1/rollouts?service=api&limit=2", ""))
+	rest := decodeAs[page](t, w.do(http.MethodGet, "/api/v1/rollouts?service=api&limit=2&cursor="+url.QueryEscape(first.Next), ""))
+	require.Empty(t, rest.Next)
+	var listed []string
+	for _, rollout := range append(first.Rollouts, rest.Rollouts...) {
+		listed = append(listed, rollout.ID)
+	}
+	slices.Reverse(listed)
+	require.Equal(t, ids, listed, "newest first")
 	for _, limit := range []string{"0", "501", "x", "-1", "1e3"} {
 		answer := w.do(http.MethodGet, "/api/v1/rollouts?limit="+limit, "")
 		require.Equal(t, http.StatusBadRequest, answer.Code, limit)
 		require.Equal(t, "limit", refusal(t, answer).Field)
 	}
+	require.Equal(t, http.StatusBadRequest, w.do(http.MethodGet, "/api/v1/rollouts?cursor=nonsense", "").Code)
 }
 
 func TestDeliveriesAreListedAndReplayed(t *testing.T) {
 	w := newWorld(t)
 	require.JSONEq(t, `{"deliveries":[]}`, w.do(http.MethodGet, "/api/v1/deliveries", "").Body.String())
-	w.judge.owed = []verdict.Delivery{{
-		ID: "d-1", Event: "e-1", Type: "verdict.final", Endpoint: "deployer", Rollout: "r-1",
-		State: verdict.Failed, Attempts: 9, CreatedAt: time.Now(), LastError: "503",
-	}}
-	require.Contains(t, w.do(http.MethodGet, "/api/v1/deliveries", "").Body.String(), `"state":"failed"`)
-	answer := w.do(http.MethodPost, "/api/v1/deliveries/d-1/replay", "")
+	w.judge.decide(w.register("api"), verdict.Rollback)
+	type page struct{ Deliveries []verdict.Delivery }
+	owed := decodeAs[page](t, w.do(http.MethodGet, "/api/v1/deliveries", "")).Deliveries
+	require.Len(t, owed, 2)
+	require.Equal(t, verdict.VerdictFinal, owed[0].Type, "newest first")
+	answer := w.do(http.MethodPost, "/api/v1/deliveries/"+owed[0].ID+"/replay", "")
+	require.Equal(t, http.StatusOK, answer.Code)
 	require.Equal(t, verdict.Owed, decodeAs[verdict.Delivery](t, answer).State)
-	require.Equal(t, http.StatusNotFound, w.do(http.MethodPost, "/api/v1/deliveries/d-2/replay", "").Code)
+	require.Equal(t, http.StatusNotFound, w.do(http.MethodPost, "/api/v1/deliveries/d-unknown/replay", "").Code)
 }
 
 func TestReload(t *testing.T) {
@@ -100,14 +112,14 @@ func TestFaultyRegistrations(t *testing.T) {
 		{"a list", `[]`, "", "must be an object"},
 		{"null", `null`, "", "body"},
 		{"unknown field", `{` + good + `,"previousVersion":"1"}`, "previousVersion", "did you mean previous_version?"},
-		{"unknown field within", `{` + good + `,"migrations":[{"tool":"a","name":"b","type":"data","kind":"data"}]}`, "migrations.0.type", "there is no such field"},
+		{"unknown field within", `{` + good + `,"migrations":[{"tool":"a","name":"b","type":"data","kind":"data"}]}`, "migrations[0].type", "there is no such field"},
 		{"other case", `{` + good + `,"Commit":"a"}`, "Commit", "did you mean commit?"},
 		{"wrong type", `{"service":1,"version":"2","strategy":"canary"}`, "service", "must be a string"},
 		{"wrong type within", `{` + good + `,"labels":{"a":1}}`, "labels.a", "must be a string"},
 		{"missing", `{"service":"api","strategy":"canary"}`, "version", "is missing"},
 		{"empty", `{"service":"","version":"2","strategy":"canary"}`, "service", "minimum string length"},
 		{"unknown word", `{"service":"api","version":"2","strategy":"bluegreen"}`, "strategy", "blue-green"},
-		{"unknown word within", `{` + good + `,"migrations":[{"tool":"a","name":"b","kind":"big"}]}`, "migrations.0.kind", "additive"},
+		{"unknown word within", `{` + good + `,"migrations":[{"tool":"a","name":"b","kind":"big"}]}`, "migrations[0].kind", "additive"},
 		{"not a time", `{` + good + `,"started_at":"yesterday"}`, "started_at", "as in 2026-11-23T04:12:00Z"},
 		{"no such day", `{` + good + `,"started_at":"2026-02-31T00:00:00Z"}`, "started_at", "as in 2026-11-23T04:12:00Z"},
 		{"null in a field", `{` + good + `,"commit":null}`, "commit", "nullable"},
@@ -115,9 +127,9 @@ func TestFaultyRegistrations(t *testing.T) {
 		{"far too deep", `{"labels":` + strings.Repeat(`[`, 500_000), "", "depth"},
 		{"deep in a field", `{` + good + `,"labels":` + strings.Repeat(`{"a":`, 5000) + `1` + strings.Repeat(`}`, 5001), "labels.a", "must be a string"},
 	}
+	w := newWorld(t)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t)
 			r := request(http.MethodPost, "/api/v1/rollouts", test.body)
 			r.Header.Set("Content-Type", "application/json; charset=utf-8")
 			answer := w.send(r)
@@ -127,7 +139,7 @@ func TestFaultyRegistrations(t *testing.T) {
 			require.Equal(t, test.field, got.Field)
 			require.Contains(t, got.Message, test.says)
 			require.Less(t, len(got.Message), 500, "the body is not repeated to its sender")
-			require.Empty(t, w.judge.rollouts)
+			require.JSONEq(t, `{"rollouts":[]}`, w.do(http.MethodGet, "/api/v1/rollouts", "").Body.String())
 		})
 	}
 }
@@ -197,8 +209,15 @@ func TestFaultyDecisions(t *testing.T) {
 		require.Equal(t, test.field, refusal(t, answer).Field, test.body)
 	}
 	long := request(http.MethodPost, "/api/v1/rollouts", `{"service":"api","version":"2","strategy":"canary"}`)
-	long.Header.Set("Idempotency-Key", strings.Repeat("k", maxKey+1))
+	long.Header.Set("Idempotency-Key", strings.Repeat("k", 257))
 	require.Equal(t, "Idempotency-Key", refusal(t, w.send(long)).Field)
+}
+
+// takesAll is a judge that refuses nothing: what comes through is up to the API.
+type takesAll struct{ Judge }
+
+func (takesAll) Register(_ context.Context, reg verdict.Registration, _ string) (verdict.Rollout, bool, error) {
+	return verdict.Rollout{Registration: reg}, true, nil
 }
 
 // Any body is either a registration or refused as invalid, and never more.
@@ -210,7 +229,7 @@ func FuzzRegister(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	handler, err := New(Options{Judge: newFakeJudge(), Log: zap.NewNop()})
+	handler, err := New(Options{Judge: takesAll{}, Log: zap.NewNop()})
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, body string) {
 		r := request(http.MethodPost, "/api/v1/rollouts", body)

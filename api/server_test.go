@@ -121,6 +121,7 @@ func TestLongAnswersOutliveTheDeadlinesOfShortOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := w.register("api")
+		w.judge.run()
 		listener, server := w.serveInMemory()
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
 			return listener.dial(), nil
@@ -138,7 +139,7 @@ func TestLongAnswersOutliveTheDeadlinesOfShortOnes(t *testing.T) {
 		stream, err := client.Get("http://memory/api/v1/rollouts/" + id + "/events")
 		require.NoError(t, err)
 		defer stream.Body.Close()
-		turn := time.AfterFunc(10*time.Minute, func() { w.judge.say(id, func(d *verdict.Document) { d.Verdict = verdict.Rollback }) })
+		turn := time.AfterFunc(10*time.Minute, func() { w.judge.decide(id, verdict.Rollback) })
 		defer turn.Stop()
 		lines := bufio.NewScanner(stream.Body)
 		for lines.Scan() && !strings.Contains(lines.Text(), "rollback") {

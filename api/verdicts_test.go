@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/verdict"
 )
 
@@ -29,46 +30,61 @@ func TestGatesSayTheVerdictAsAStatus(t *testing.T) {
 	}
 	require.Len(t, want, len(verdict.Words))
 	for word, codes := range want {
+		w.judge.decide(id, word)
 		for i, gate := range gates {
-			for _, dry := range []bool{false, true} {
-				w.judge.say(id, func(d *verdict.Document) { d.Verdict, d.DryRun, d.Progress = word, dry, "because" })
-				status := codes[i]
-				if dry {
-					status = [3]int{200, 200, 409}[i]
-				}
-				for _, path := range []string{"/api/v1/rollouts/" + id, "/api/v1/services/api"} {
-					for _, method := range []string{http.MethodGet, http.MethodPost} {
-						answer := w.do(method, path+"/gate/"+gate, "")
-						require.Equal(t, status, answer.Code, "%s at %s (dry run: %v)", word, gate, dry)
-						require.Equal(t, status == 503, answer.Header().Get("Retry-After") == "15", "Retry-After comes with 503 and only then")
-						body := decodeAs[gateAnswer](t, answer)
-						require.Equal(t, status == 200, body.Open)
-						require.Equal(t, word, body.Verdict)
-						require.Equal(t, "because", body.Progress)
-					}
-				}
-			}
+			w.requireGate(id, gate, codes[i], word)
 		}
 	}
 }
 
-func TestADeadJudgeOpensNoGate(t *testing.T) {
-	w := newWorld(t)
-	id := w.register("api")
-	w.judge.breakWith(unavailable("not judged for 3 intervals"))
-	for _, gate := range gates {
-		answer := w.do(http.MethodGet, "/api/v1/rollouts/"+id+"/gate/"+gate, "")
-		require.Equal(t, http.StatusServiceUnavailable, answer.Code)
-		require.Equal(t, "15", answer.Header().Get("Retry-After"))
-		require.Equal(t, verdict.Unavailable, refusal(t, answer).Code)
+// requireGate asks the gate in every way there is.
+func (w *world) requireGate(id, gate string, status int, word verdict.Word) {
+	w.t.Helper()
+	for _, path := range []string{"/api/v1/rollouts/" + id, "/api/v1/services/api"} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			answer := w.do(method, path+"/gate/"+gate, "")
+			require.Equal(w.t, status, answer.Code, "%s at %s", word, gate)
+			require.Equal(w.t, status == 503, answer.Header().Get("Retry-After") == "15", "Retry-After comes with 503 and only then")
+			body := decodeAs[gateAnswer](w.t, answer)
+			require.Equal(w.t, status == 200, body.Open)
+			require.Equal(w.t, word, body.Verdict)
+			require.NotEmpty(w.t, body.Progress)
+		}
 	}
-	answer := w.do(http.MethodGet, "/api/v1/rollouts/"+id+"/verdict", "")
-	require.Equal(t, http.StatusServiceUnavailable, answer.Code)
+}
+
+func TestADryRunOpensTheGatesAndSaysWhatItThinks(t *testing.T) {
+	w := newWorldOf(t, newJudge(t, true))
+	w.judge.set(func(j *judge) { j.findings = []alerts.Finding{firing()} })
+	id := w.register("api")
+	for i, gate := range gates {
+		w.requireGate(id, gate, [3]int{200, 200, 409}[i], verdict.Rollback)
+	}
+	require.True(t, decodeAs[verdict.Document](t, w.do(http.MethodGet, "/api/v1/rollouts/"+id+"/verdict", "")).DryRun)
+}
+
+func TestADeadJudgeOpensNoGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		id, bad := w.register("api"), w.register("web")
+		w.judge.decide(bad, verdict.Rollback)
+		<-time.After(3*interval + time.Second) // and nothing was judged
+		for _, gate := range gates {
+			answer := w.do(http.MethodGet, "/api/v1/rollouts/"+id+"/gate/"+gate, "")
+			require.Equal(t, http.StatusServiceUnavailable, answer.Code)
+			require.Equal(t, "15", answer.Header().Get("Retry-After"))
+			require.Equal(t, verdict.Unavailable, refusal(t, answer).Code)
+		}
+		answer := w.do(http.MethodGet, "/api/v1/rollouts/"+id+"/verdict", "")
+		require.Equal(t, http.StatusServiceUnavailable, answer.Code)
+		answer = w.do(http.MethodGet, "/api/v1/rollouts/"+bad+"/gate/rollback", "")
+		require.Equal(t, http.StatusOK, answer.Code, "what was rolled back stays rolled back")
+	})
 }
 
 func TestUnknownRolloutsServicesAndGates(t *testing.T) {
 	w := newWorld(t)
-	id := w.register("team/api")
+	id := w.register("team/api") // a name that must be escaped in a path
 	for path, status := range map[string]int{
 		"/api/v1/rollouts/r-unknown/verdict":             404,
 		"/api/v1/rollouts/r-unknown/gate/promote":        404,
@@ -77,7 +93,6 @@ func TestUnknownRolloutsServicesAndGates(t *testing.T) {
 		"/api/v1/services/unknown/gate/promote":          404,
 		"/api/v1/rollouts/" + id + "/gate/open":          404,
 		"/api/v1/services/team%2Fapi/verdict":            200,
-		"/api/v1/rollouts/r-1-team%2Fapi/gate/advance":   200,
 		"/api/v1/services/team%2Fapi/gate/rollback":      409,
 		"/api/v1/services/team%2Fapi/verdict?wait=never": 400,
 	} {
@@ -101,8 +116,8 @@ func TestDocumentHasListsEvenWhenEmpty(t *testing.T) {
 
 func TestDocumentIsReadByPeople(t *testing.T) {
 	w := newWorld(t)
+	w.judge.set(func(j *judge) { j.findings = []alerts.Finding{firing()} })
 	id := w.register("api")
-	w.judge.say(id, func(d *verdict.Document) { d.Progress = "roll back: 5xx 4.1% > 1% for 5m" })
 	require.Contains(t, w.do(http.MethodGet, "/api/v1/rollouts/"+id+"/verdict", "").Body.String(), "4.1% > 1%")
 }
 
@@ -138,9 +153,8 @@ func TestWaiting(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				id := w.register("api")
-				turning := time.AfterFunc(test.turn, func() {
-					w.judge.say(id, func(d *verdict.Document) { d.Verdict = verdict.Rollback })
-				})
+				w.judge.run()
+				turning := time.AfterFunc(test.turn, func() { w.judge.decide(id, verdict.Rollback) })
 				defer turning.Stop()
 				began := time.Now()
 				answer := w.do(http.MethodGet, "/api/v1/rollouts/"+id+"/verdict"+test.query, "")
@@ -180,6 +194,7 @@ func TestTooManyWaitersAreSentAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := w.register("api")
+		w.judge.run()
 		path := "/api/v1/rollouts/" + id + "/verdict?wait=60s"
 		for range maxLong {
 			go w.handler.ServeHTTP(httptest.NewRecorder(), request(http.MethodGet, path, ""))
@@ -200,7 +215,7 @@ func TestTooManyWaitersAreSentAway(t *testing.T) {
 func TestUnknownErrorsAreNotTold(t *testing.T) {
 	w := newWorld(t)
 	id := w.register("api")
-	w.judge.breakWith(errors.New("disk full at /var/lib/secret"))
+	w.judge.set(func(j *judge) { j.err = errors.New("disk full at /var/lib/secret") })
 	answer := httptest.NewRecorder()
 	w.handler.ServeHTTP(answer, request(http.MethodGet, "/api/v1/rollouts/"+id, ""))
 	require.Equal(t, http.StatusInternalServerError, answer.Code)
@@ -213,7 +228,7 @@ func TestATooSlowJudgeOpensNoGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := w.register("api")
-		w.judge.hang()
+		w.judge.set(func(j *judge) { j.hanging = true })
 		for _, path := range []string{"/gate/advance", "/gate/rollback", ""} {
 			began := time.Now()
 			answer := w.do(http.MethodGet, "/api/v1/rollouts/"+id+path, "")
@@ -227,6 +242,8 @@ func TestATooSlowJudgeOpensNoGate(t *testing.T) {
 func TestTheJudgeSaysWhenToAskAgain(t *testing.T) {
 	w := newWorld(t)
 	id := w.register("api")
-	w.judge.breakWith(&verdict.Error{Code: verdict.Unavailable, Message: "starting", RetryAfter: 1500 * time.Millisecond})
+	w.judge.set(func(j *judge) {
+		j.err = &verdict.Error{Code: verdict.Unavailable, Message: "starting", RetryAfter: 1500 * time.Millisecond}
+	})
 	require.Equal(t, "2", w.do(http.MethodGet, "/api/v1/rollouts/"+id+"/gate/advance", "").Header().Get("Retry-After"))
 }
