@@ -39,7 +39,6 @@ func (w *watch) add(stage Stage) Rollout {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.rollout.Stages = append(w.rollout.Stages[:len(w.rollout.Stages):len(w.rollout.Stages)], stage)
-	w.changes++
 	return w.rollout
 }
 
@@ -112,14 +111,11 @@ func (e *Engine) alter(ctx context.Context, w *watch, override *Override, change
 	}
 	doc := shown
 	if !(before.Final && r.Final) {
-		doc = Judge(r, shown.Findings, e.policy, time.Now())
+		doc = Judge(r, shown.Findings, e.policy, time.Now().UTC())
 	}
 	if err := e.settle(ctx, w, r, doc, override); err != nil {
 		return e.unavailable(err)
 	}
-	w.mu.Lock()
-	w.changes++
-	w.mu.Unlock()
 	return nil
 }
 

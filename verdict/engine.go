@@ -242,7 +242,6 @@ type watch struct {
 	mu      sync.Mutex // guards what is below, never held over anything slow
 	rollout Rollout
 	doc     Document      // the newest; without Seq before the first
-	changes int           // of the rollout, apart from those that judging makes
 	suspect bool          // the ledger may know more than memory: a write failed
 	trouble string        // why the last judgement could not be made or recorded
 	changed chan struct{} // closed at the next transition
@@ -291,11 +290,4 @@ func (w *watch) inTrouble() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.trouble
-}
-
-// snapshot returns the rollout with the count of its changes.
-func (w *watch) snapshot() (Rollout, int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.rollout, w.changes
 }

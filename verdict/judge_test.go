@@ -269,6 +269,23 @@ func TestHoldIsFinalAfterTwiceTheWatch(t *testing.T) {
 	}
 }
 
+func TestNoTrafficHoldsNothingUnderWatch(t *testing.T) {
+	row := truthCase{
+		Strategy: alerts.Rolling, Elapsed: time.Hour, MissingFor: 30 * time.Minute,
+		Gates: map[string]alerts.State{"error_ratio": alerts.NoTraffic}, Seen: []string{"error_ratio"},
+	}
+	require.Equal(t, Continue, Judge(row.rollout(), row.findings(), defaultPolicy(), row.now()).Verdict)
+}
+
+func TestTooFewObservationsCoverNothing(t *testing.T) {
+	row := truthCase{Strategy: alerts.BlueGreen, Elapsed: 5 * time.Minute}
+	thin := healthy(row.now())
+	thin[0].Thin, thin[0].N = true, 40
+	doc := Judge(row.rollout(), thin, defaultPolicy(), row.now())
+	require.Equal(t, HoldOn, doc.Verdict)
+	require.Equal(t, "hold: error_ratio: too few observations (n=40)", doc.Progress)
+}
+
 func TestOverrideExpires(t *testing.T) {
 	row := truthCase{Strategy: alerts.Canary, Elapsed: 8 * time.Minute, Override: HoldOn}
 	r := row.rollout()

@@ -12,11 +12,11 @@ import (
 	"github.com/rollwatch/rollwatch/alerts"
 )
 
-// judge reads the evidence on a rollout and judges it. Whoever changed the
-// rollout meanwhile has judged it as well; then this judgement is dropped.
+// judge reads the evidence on a rollout and judges it, as it is once the
+// evidence was read: what was put on record meanwhile counts.
 func (e *Engine) judge(ctx context.Context, w *watch) error {
-	r, changes := w.snapshot()
-	now := time.Now()
+	r, _ := w.now()
+	now := time.Now().UTC()
 	ctx, span := tracer.Start(ctx, "judge", trace.WithAttributes(
 		attribute.String("rollwatch.service", r.Service), attribute.String("rollwatch.rollout", r.ID)))
 	defer span.End()
@@ -28,8 +28,7 @@ func (e *Engine) judge(ctx context.Context, w *watch) error {
 	if err := e.reread(ctx, w); err != nil {
 		return failed(span, err)
 	}
-	r, latest := w.snapshot()
-	if latest != changes || r.Final {
+	if r, _ = w.now(); r.Final {
 		return nil
 	}
 	doc := Judge(r, findings, e.policy, now)

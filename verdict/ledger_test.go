@@ -281,19 +281,19 @@ func TestDeliveriesOwed(t *testing.T) {
 	older, due, _, err := l.NextOwed(t.Context(), "deployer", noon)
 	require.NoError(t, err)
 	require.True(t, due)
-	older.Attempts, older.NextAttempt, older.LastError = 1, noon.Add(time.Second), "refused"
+	older.Attempts, older.NextAttempt, older.LastError = 1, noon.Add(-time.Second), "refused"
 	require.NoError(t, l.Settle(t.Context(), older))
 
-	newer, due, _, err := l.NextOwed(t.Context(), "deployer", noon.Add(time.Second))
+	newer, due, _, err := l.NextOwed(t.Context(), "deployer", noon)
 	require.NoError(t, err)
 	require.True(t, due)
 	require.NotEqual(t, older.ID, newer.ID, "what is new comes before what failed")
 	newer.State = Delivered
 	require.NoError(t, l.Settle(t.Context(), newer))
-	_, due, next, err := l.NextOwed(t.Context(), "deployer", noon)
+	_, due, next, err := l.NextOwed(t.Context(), "deployer", noon.Add(-time.Minute))
 	require.NoError(t, err)
 	require.False(t, due)
-	require.Equal(t, noon.Add(time.Second), next)
+	require.Equal(t, noon.Add(-time.Second), next)
 
 	require.NoError(t, l.Disable(t.Context(), "deployer", "address", noon))
 	require.NoError(t, l.SetAside(t.Context(), "deployer", "another address"))
