@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -200,9 +201,9 @@ func (a *app) stop(ctx context.Context) error {
 	a.busy.Lock()
 	defer a.busy.Unlock()
 	var errs []error
-	for i := len(a.stops) - 1; i >= 0; i-- {
-		if err := a.stops[i].do(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", a.stops[i].name, err))
+	for _, step := range slices.Backward(a.stops) {
+		if err := step.do(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", step.name, err))
 		}
 	}
 	a.stops = nil

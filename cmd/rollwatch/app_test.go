@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -117,6 +116,7 @@ func (r *running) value(t *testing.T, series string) string {
 var established = []string{"bullmq_job_count", "pg_stat_activity_count", "asynq_queue_paused_total", "asynq_tasks_enqueued_total"}
 
 func TestTheEnvironmentAloneWatchesTheWholeStack(t *testing.T) {
+	t.Parallel()
 	pg, redis := live.Postgres(t), live.Redis(t, "--maxmemory-policy", "noeviction")
 	_ = pg.Standby(t)
 	for _, major := range []int{5, 6} {
@@ -169,6 +169,7 @@ func TestTheEnvironmentAloneWatchesTheWholeStack(t *testing.T) {
 }
 
 func TestATargetThatHangsCostsItsOwnReadingOnly(t *testing.T) {
+	t.Parallel()
 	pg, well := live.Postgres(t), live.Redis(t)
 	r := runFile(t, fmt.Sprintf(`
 interval: 1s
@@ -210,6 +211,7 @@ queues: [{name: stuck, kind: bullmq, redis: hangs}]
 
 // The end: whoever waits is answered, and nothing that hangs can hold it up.
 func TestTheDaemonEndsInTime(t *testing.T) {
+	t.Parallel()
 	r := runFile(t, fmt.Sprintf(`
 interval: 1s
 data_dir: ${DATA}
@@ -218,36 +220,24 @@ services: [{name: api, health: {url: "http://%s/health"}}]
 `, live.Hang(t), live.Hang(t)))
 	status, answer := r.send(t, http.MethodPost, "/api/v1/rollouts", map[string]string{"service": "api", "version": "1", "strategy": "rolling"})
 	require.Equal(t, http.StatusCreated, status, answer)
-	eventually(t, "no verdict", 10*time.Second, func() bool {
-		status, answer = r.get(t, "/api/v1/services/api/verdict")
-		return status == http.StatusOK
-	})
-	sent, answered := make(chan struct{}), make(chan int, 1)
-	asking := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
-		WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) },
-	})
-	req, err := http.NewRequestWithContext(asking, http.MethodGet, r.url+"/api/v1/services/api/verdict?wait=50s&seq=1000000", nil)
+	var rollout struct{ ID string }
+	require.NoError(t, json.Unmarshal([]byte(answer), &rollout))
+	resp, err := http.Get(r.url + "/api/v1/rollouts/" + rollout.ID + "/events")
 	require.NoError(t, err)
-	go func() {
-		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-		if err != nil {
-			answered <- 0
-			return
-		}
-		_ = resp.Body.Close()
-		answered <- resp.StatusCode
-	}()
-	<-sent
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusOK, resp.StatusCode)
 	ctx, cancel := context.WithTimeout(t.Context(), stopTimeout)
 	defer cancel()
 	began := time.Now()
 	require.NoError(t, r.stop(ctx))
 	t.Logf("ended in %s", time.Since(began))
 	require.Less(t, time.Since(began), stopTimeout)
-	require.Equal(t, http.StatusOK, <-answered)
+	_, err = io.ReadAll(resp.Body)
+	require.NoError(t, err, "the stream was broken off")
 }
 
 func TestAReloadIsAppliedOrRefusedWhole(t *testing.T) {
+	t.Parallel()
 	one, two := live.Redis(t), live.Redis(t)
 	text := fmt.Sprintf("interval: 1s\ndata_dir: ${DATA}\nredis: [{name: one, url: %q}]\nservices: [{name: api, health: {url: \"http://127.0.0.1:1/health\"}}]\n", one.URL)
 	r := runFile(t, text)

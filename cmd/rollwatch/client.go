@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -117,8 +118,7 @@ func (c *client) do(ctx context.Context, r request) (json.RawMessage, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err // it repeats the address, with the query
 		}
 		return nil, fmt.Errorf("%w at %s: %w", errUnreachable, c.server.Redacted(), err)
@@ -151,9 +151,7 @@ func (c *client) prepare(ctx context.Context, r request) (*http.Request, error) 
 	if err != nil {
 		return nil, fmt.Errorf("make the request: %w", err)
 	}
-	for key, values := range r.header {
-		req.Header[key] = values
-	}
+	maps.Copy(req.Header, r.header)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "rollwatch/"+buildVersion())
 	if body != nil {

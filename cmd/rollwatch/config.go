@@ -127,8 +127,13 @@ type configLoader struct {
 	lookup func(string) (string, bool)
 }
 
+// A faultyError is everything that is wrong with a configuration, one fault on a line.
+type faultyError struct{ faults strictyaml.Faults }
+
+func (e *faultyError) Error() string { return e.faults.String() }
+
 // load reads, checks and composes the configuration. What is wrong with it is
-// answered as strictyaml.Faults, all at once.
+// answered all at once, as a *faultyError.
 func (l configLoader) load() (*Config, error) {
 	root, err := l.read()
 	if err != nil {
@@ -165,11 +170,10 @@ func (l configLoader) read() (*strictyaml.Node, error) {
 	}
 	root, faults := strictyaml.Parse(l.file, text)
 	if root == nil {
-		return nil, faults
+		return nil, &faultyError{faults}
 	}
-	faults = append(faults, root.Expand(l.lookup)...)
-	if len(faults) > 0 {
-		return nil, faults.Sorted()
+	if faults = append(faults, root.Expand(l.lookup)...); len(faults) > 0 {
+		return nil, l.shown(faults)
 	}
 	return root, nil
 }
@@ -206,14 +210,14 @@ func leftOut(notices []string) strictyaml.Faults {
 
 // shown prepares faults for the reader: in order, and without places in a file
 // that only the program knows.
-func (l configLoader) shown(faults strictyaml.Faults) strictyaml.Faults {
+func (l configLoader) shown(faults strictyaml.Faults) error {
 	faults = faults.Sorted()
 	if l.file == "" {
 		for i := range faults {
 			faults[i].Line, faults[i].Column = 0, 0
 		}
 	}
-	return faults
+	return &faultyError{faults}
 }
 
 // notReadYet names what is configured and valid, but not read by this version.

@@ -7,8 +7,6 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-
-	"github.com/rollwatch/rollwatch/cmd/rollwatch/strictyaml"
 )
 
 // The flag and the variable that name the configuration file.
@@ -39,8 +37,8 @@ func loadFor(cmd *cobra.Command) (*Config, error) {
 
 // refusedConfig is the error of a configuration that cannot be used.
 func refusedConfig(err error) error {
-	if faults, ok := errors.AsType[strictyaml.Faults](err); ok {
-		return usage("the configuration has faults:\n%w", faults)
+	if faulty, ok := errors.AsType[*faultyError](err); ok {
+		return usage("the configuration has faults:\n%w", faulty)
 	}
 	return usage("%w", err)
 }

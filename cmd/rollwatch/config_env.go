@@ -23,7 +23,7 @@ func environmentTree(lookup func(string) (string, bool)) (*strictyaml.Node, erro
 		faults = root.Expand(stackVariables{lookup}.lookup)
 	}
 	if len(faults) > 0 {
-		return nil, faults
+		return nil, &faultyError{faults}
 	}
 	return root, nil
 }

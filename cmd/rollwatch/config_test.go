@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/rollwatch/rollwatch/cmd/rollwatch/strictyaml"
 )
 
 // environment is a lookup in a map in place of the process's environment.
@@ -35,9 +33,9 @@ func TestABadFileIsRefusedWithEveryFault(t *testing.T) {
 			}
 			_, err = configLoader{file: file, lookup: environment(nil)}.load()
 			require.Error(t, err)
-			var faults strictyaml.Faults
-			require.ErrorAs(t, err, &faults)
-			got := strings.ReplaceAll(faults.Error(), file+":", "")
+			var faulty *faultyError
+			require.ErrorAs(t, err, &faulty)
+			got := strings.ReplaceAll(faulty.Error(), file+":", "")
 			require.Equal(t, strings.Join(want, "\n"), got)
 			require.NotContains(t, got, "hunter2")
 		})
@@ -105,7 +103,7 @@ func TestPrintedConfigurationLoadsAgain(t *testing.T) {
 	require.NoError(t, err, whole)
 	require.NoError(t, again.print(&second))
 	require.Equal(t, first.String(), second.String())
-	require.Equal(t, len(c.Targets), len(again.Targets))
+	require.Len(t, again.Targets, len(c.Targets))
 	require.Equal(t, c.Services, again.Services)
 	require.Equal(t, c.Sections.Judge, again.Sections.Judge)
 }

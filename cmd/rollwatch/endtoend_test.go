@@ -47,6 +47,7 @@ func openShop(t *testing.T) *shop {
 
 // serveTraffic answers two hundred requests a second.
 func (s *shop) serveTraffic(t *testing.T) {
+	t.Helper()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(stop); <-stopped })
 	go func() {
@@ -95,6 +96,7 @@ func openDeployer(t *testing.T, secret string) *deployer {
 // From the first scrape to the webhook: a version that fails 5 % of its
 // requests is rolled back, for the right reason, and the deployer hears of it.
 func TestABadVersionIsRolledBack(t *testing.T) {
+	t.Parallel()
 	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	shop, deployer := openShop(t), openDeployer(t, secret)
 	secretFile := filepath.Join(t.TempDir(), "secret")

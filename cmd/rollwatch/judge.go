@@ -23,12 +23,12 @@ func (j *judge) now() *verdict.Engine {
 	return j.engine
 }
 
-// succeed lets make find the successor while nothing is written: a rollout
+// succeed lets find make the successor while nothing is written: a rollout
 // that the old engine registered behind its back would be watched by nobody.
-func (j *judge) succeed(make func() (*verdict.Engine, error)) error {
+func (j *judge) succeed(find func() (*verdict.Engine, error)) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	next, err := make()
+	next, err := find()
 	if err != nil {
 		return err
 	}

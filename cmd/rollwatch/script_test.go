@@ -63,6 +63,7 @@ func TestStories(t *testing.T) {
 
 // startRedis is the command "redis": a real server at $REDIS_URL.
 func startRedis(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	t.Helper()
 	return func(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Setenv("REDIS_URL", "redis://"+live.Redis(t).Addr+"/0")
 	}

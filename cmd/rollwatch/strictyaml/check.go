@@ -261,8 +261,7 @@ func (n *Node) Decode(into any) Faults {
 	// the sections' types already have.
 	if err := yaml.UnmarshalWithOptions(text, into, yaml.Strict()); err != nil {
 		// Its position is one in text that nobody wrote.
-		var placed yaml.Error
-		if errors.As(err, &placed) {
+		if placed, ok := errors.AsType[yaml.Error](err); ok {
 			return Faults{n.Fault(placed.GetMessage(), "")}
 		}
 		return Faults{n.Fault(err.Error(), "")}

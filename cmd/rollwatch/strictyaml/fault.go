@@ -40,15 +40,15 @@ func (f Fault) String() string {
 	return b.String()
 }
 
-// Faults are all faults of a document. As an error they are one line each.
+// Faults are all faults of a document.
 type Faults []Fault
 
-// maxShown bounds what Error prints: the thousandth fault of a file that is no
+// maxShown bounds what String prints: the thousandth fault of a file that is no
 // configuration at all helps nobody.
 const maxShown = 50
 
-// Error lists the faults in the order of the file.
-func (fs Faults) Error() string {
+// String lists the faults, one on a line.
+func (fs Faults) String() string {
 	lines := make([]string, 0, min(len(fs), maxShown)+1)
 	for _, f := range fs[:min(len(fs), maxShown)] {
 		lines = append(lines, f.String())

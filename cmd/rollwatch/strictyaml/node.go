@@ -130,6 +130,8 @@ func Segments(path string) []string {
 // Any is the node as encoding/json would hold it.
 func (n *Node) Any() any {
 	switch n.Kind {
+	case Scalar:
+		return n.Value
 	case Map:
 		m := make(map[string]any, len(n.Entries))
 		for _, e := range n.Entries {
@@ -143,7 +145,7 @@ func (n *Node) Any() any {
 		}
 		return l
 	}
-	return n.Value
+	return nil
 }
 
 // join makes the path of a child.

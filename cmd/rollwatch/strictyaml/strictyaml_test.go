@@ -65,7 +65,7 @@ f.yml:5:7: only: is the text "main", wants a list; write [main]
 f.yml:7:5: services[0].metricz: unknown key; did you mean "metrics"?
 f.yml:8:5: services[1].zzz: unknown key; known here: health, metrics
 f.yml:9:8: count: is 1.5, wants a whole number
-f.yml:10:5: on: is the text "yes", wants true or false`), faults.Error())
+f.yml:10:5: on: is the text "yes", wants true or false`), faults.String())
 }
 
 func TestWhatIsNoDocument(t *testing.T) {
@@ -97,7 +97,7 @@ func TestWhatIsNoDocument(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, faults := read(t, c.text, nil)
-			require.Equal(t, c.want, faults.Error())
+			require.Equal(t, c.want, faults.String())
 		})
 	}
 }
@@ -164,7 +164,7 @@ func FuzzRead(f *testing.F) {
 		}
 		root, faults := strictyaml.Parse("f.yml", text)
 		if len(faults) > 0 {
-			_ = faults.Error()
+			_ = faults.String()
 			return
 		}
 		root.Expand(func(string) (string, bool) { return "1", true })
