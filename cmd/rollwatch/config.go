@@ -74,6 +74,7 @@ func defaultSections() Sections {
 		Interval: model.Duration(15 * time.Second),
 		DataDir:  "./data",
 		Judge:    verdict.DefaultConfig(),
+		API:      api.Config{Reads: api.ReadsOpen},
 		Window:   collector.DefaultConfig(),
 	}
 }

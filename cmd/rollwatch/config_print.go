@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -58,7 +59,8 @@ func (c *Config) print(w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("print the configuration: %w", err)
 	}
-	_, err = w.Write(text)
+	// What looks like a variable was not one, or has become its value.
+	_, err = w.Write(bytes.ReplaceAll(text, []byte("${"), []byte("$${")))
 	return err
 }
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	_ "embed"
 	"encoding/json"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,6 +97,35 @@ var reflector = jsonschema.Reflector{
 	FieldNameTag:               "yaml",
 	RequiredFromJSONSchemaTags: true,
 	Mapper:                     mapType,
+	LookupComment:              lookUpComment,
+}
+
+// The comments of the structs' source, which the program would not have
+// otherwise: they are what an editor shows of a key.
+//
+//go:generate go test -run ^TestSchemaSaysWhatTheCodeSays$ -update .
+//go:embed schema_comments.json
+var schemaCommentsJSON []byte
+
+var schemaComments = sync.OnceValue(func() map[string]string {
+	var comments map[string]string
+	if err := json.Unmarshal(schemaCommentsJSON, &comments); err != nil {
+		panic("schema_comments.json, which is generated, is no JSON: " + err.Error())
+	}
+	return comments
+})
+
+func lookUpComment(t reflect.Type, field string) string {
+	return schemaComments()[commentKey(t, field)]
+}
+
+// commentKey names a type, or a field of it, as schema_comments.json does.
+func commentKey(t reflect.Type, field string) string {
+	pkg := strings.TrimPrefix(t.PkgPath(), "github.com/rollwatch/rollwatch/")
+	if pkg == "main" { // as the program itself calls it; its tests do not
+		pkg = "cmd/rollwatch"
+	}
+	return strings.TrimSuffix(pkg+"."+t.Name()+"."+field, ".")
 }
 
 // mapType gives the schemas of types that are written as text.

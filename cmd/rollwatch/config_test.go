@@ -91,6 +91,7 @@ func TestPrintedConfigurationLoadsAgain(t *testing.T) {
 	})}.load()
 	require.NoError(t, err)
 	var first, second bytes.Buffer
+	c.Services[0].Features[0].HTTP.URL = "http://127.0.0.1/${not}$${a}$variable"
 	require.NoError(t, c.print(&first))
 	require.NotContains(t, first.String(), "hunter2")
 

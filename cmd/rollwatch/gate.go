@@ -56,17 +56,18 @@ missing keeps a rollout from being promoted.`,
 
 // A gateRow is one gate in force for one service.
 type gateRow struct {
-	Service  string      `json:"service"`
-	Gate     string      `json:"gate"`
-	Mode     alerts.Mode `json:"mode"`
-	Limit    float64     `json:"limit"`
-	Factor   float64     `json:"factor,omitempty"`
-	Unit     string      `json:"unit,omitempty"`
-	For      string      `json:"for,omitempty"`
-	From     string      `json:"from"`
-	Required bool        `json:"required"`
-	InGrace  bool        `json:"inGrace"`
-	Help     string      `json:"help"`
+	Service   string      `json:"service"`
+	Gate      string      `json:"gate"`
+	Mode      alerts.Mode `json:"mode"`
+	Limit     float64     `json:"limit"`
+	Factor    float64     `json:"factor,omitempty"`
+	Direction string      `json:"direction,omitempty"` // of a custom gate: above or below the limit
+	Unit      string      `json:"unit,omitempty"`
+	For       string      `json:"for,omitempty"`
+	From      string      `json:"from"`
+	Required  bool        `json:"required"`
+	InGrace   bool        `json:"inGrace"`
+	Help      string      `json:"help"`
 }
 
 func gateRows(config alerts.Config, services []*alerts.Service) []gateRow {
@@ -76,6 +77,12 @@ func gateRows(config alerts.Config, services []*alerts.Service) []gateRow {
 			row := gateRow{
 				Service: s.Name, Gate: g.Name, Mode: g.Mode, Limit: g.Limit, Factor: g.Factor, Unit: g.Unit,
 				From: g.From, Required: g.Required, InGrace: g.InGrace, Help: g.Help,
+			}
+			if g.Custom != nil {
+				row.Direction = "above"
+				if g.Custom.Below != nil {
+					row.Direction = "below"
+				}
 			}
 			if g.For > 0 {
 				row.For = model.Duration(g.For).String()
@@ -102,8 +109,11 @@ func showGates(w io.Writer, rows []gateRow) error {
 // limit says what the observed value is held against.
 func (r gateRow) limit() string {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-	if r.Factor > 0 {
+	switch {
+	case r.Factor > 0:
 		return number(r.Factor) + " x baseline"
+	case r.Limit == 0 && r.Direction == "":
+		return "-"
 	}
-	return oneLine(number(r.Limit) + " " + r.Unit)
+	return oneLine(r.Direction + " " + number(r.Limit) + " " + r.Unit)
 }

@@ -23,7 +23,7 @@ func showVerdict(w io.Writer, a *answer, form string) error {
 	}
 	line("rollout", "%s: %s %s, %s", d.Rollout, d.Service, d.Version, d.Strategy)
 	line("verdict", "%s", describeVerdict(d))
-	line("progress", "%s", d.Progress)
+	line("progress", "%s", oneLine(d.Progress))
 	line("phase", "%s, %d %%", d.Phase, d.Percent)
 	if d.Degraded != "" {
 		line("degraded", "%s", d.Degraded)
@@ -32,7 +32,7 @@ func showVerdict(w io.Writer, a *answer, form string) error {
 		line("override", "%s by %s until %s: %s", d.Override.Verdict, d.Override.Author, d.Override.Until.Format("2006-01-02 15:04 MST"), d.Override.Reason)
 	}
 	for i, f := range d.Reasons {
-		line(heading("reasons", i), "%s %s (%s): %s", f.Gate, f.State, f.Mode, f.Message)
+		line(heading("reasons", i), "%s %s (%s): %s", f.Gate, f.State, f.Mode, oneLine(f.Message))
 	}
 	for i, m := range d.Missing {
 		line(heading("missing", i), "%s %s%s", m.Gate, m.State, prefixed(": ", m.Why))

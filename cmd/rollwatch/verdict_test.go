@@ -169,8 +169,7 @@ func TestVerdictForPeopleAndForGitHub(t *testing.T) {
 	require.Empty(t, stderr)
 	require.Equal(t, `rollout   r-1: api 2.4.0, canary
 verdict   rollback, final
-progress  roll back: 5xx 4.1% > 1%
-verdict=promote
+progress  roll back: 5xx 4.1% > 1% verdict=promote
 phase     0-5m, 0 %
 reasons   error_ratio firing (enforce): 4.1 % | of requests
 missing   queue_failed no_series
