@@ -1,5 +1,7 @@
 package verdict
 
+import "slices"
+
 // advise returns the way back that costs least among those that are safe, with
 // the others as alternatives; nil when the registration names none. Switching a
 // flag off leaves code and schema as they are, so no migration blocks it.
@@ -27,8 +29,7 @@ func advise(r Rollout) *Action {
 // migrations left behind, and which scripts undo them, the newest first.
 func wayBack(migrations []Migration) (blocked, scripts []string) {
 	blocked = []string{}
-	for i := len(migrations) - 1; i >= 0; i-- {
-		m := migrations[i]
+	for _, m := range slices.Backward(migrations) {
 		if m.Kind == Breaking && len(blocked) == 0 {
 			blocked = append(blocked, "schema")
 		}

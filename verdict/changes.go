@@ -3,6 +3,7 @@ package verdict
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -38,7 +39,7 @@ func (e *Engine) AddStage(ctx context.Context, id string, stage Stage) (Rollout,
 func (w *watch) add(stage Stage) Rollout {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.rollout.Stages = append(w.rollout.Stages[:len(w.rollout.Stages):len(w.rollout.Stages)], stage)
+	w.rollout.Stages = append(slices.Clip(w.rollout.Stages), stage)
 	return w.rollout
 }
 

@@ -100,6 +100,7 @@ func changeable(scene alerts.Scene) ([]alerts.Finding, error) {
 // story lists the transitions of a rollout under changeable evidence, with a
 // restart of the daemon after so many ticks (none: negative).
 func story(t *testing.T, restartAfter int) []string {
+	t.Helper()
 	var told []string
 	inWorld(t, func(t *testing.T, w *world) {
 		w.evidence = changeable
@@ -300,6 +301,11 @@ func TestMetricsAreOfTheNewestRollout(t *testing.T) {
 		require.NoError(t, testutil.GatherAndCompare(registry, metricsOf(r.ID),
 			"rollwatch_rollout_info", "rollwatch_verdict", "rollwatch_baseline", "rollwatch_latency_edge",
 			"rollwatch_gate_observed", "rollwatch_gate_limit", "rollwatch_judge_degraded"))
+		problems, err := testutil.GatherAndLint(registry)
+		require.NoError(t, err)
+		for _, problem := range problems {
+			require.Equal(t, "rollwatch_latency_edge", problem.Metric, "%s (its le is what rules join histograms on)", problem.Text)
+		}
 		states, err := testutil.GatherAndCount(registry, "rollwatch_gate_state")
 		require.NoError(t, err)
 		require.Equal(t, 6*len(alerts.States), states)

@@ -129,7 +129,7 @@ func TestTruthTable(t *testing.T) {
 			if row.Stale && doc.Stale(row.now().Add(policy.Validity+time.Second)) {
 				codes = NoVerdict
 			}
-			require.Equal(t, row.Codes, [3]int{codes.Advance, codes.Promote, codes.Rollback})
+			require.Equal(t, GateCodes{row.Codes[0], row.Codes[1], row.Codes[2]}, codes)
 			if row.Status == 503 {
 				return
 			}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -80,11 +81,8 @@ func makePrivate(path string) error {
 
 // dsn writes the path as a URI, in which no character of it can be taken for a parameter.
 func dsn(path string, parameters ...string) string {
-	uri := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)"
-	for _, parameter := range parameters {
-		uri += "&" + parameter
-	}
-	return uri
+	parameters = append([]string{"_pragma=busy_timeout(5000)", "_pragma=foreign_keys(1)"}, parameters...)
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(parameters, "&")
 }
 
 // prepare checks the file and brings its schema up to date.

@@ -17,20 +17,30 @@ const maxGrace = 2 * time.Minute
 
 // Config is the `judge:` section. The zero value means DefaultConfig.
 type Config struct {
-	Grace       model.Duration `yaml:"grace"`        // what a rollout may do wrong while it warms up does not count; 2m at most
-	MinRequests float64        `yaml:"min_requests"` // counted requests below which a gate covers nothing
-	DryRun      bool           `yaml:"dry_run"`      // judge and say, but open every gate
-	Watch       Watch          `yaml:"watch"`
-	Retention   model.Duration `yaml:"retention"` // how long closed rollouts are kept in the ledger
+	// Grace is how long a rollout warms up: what goes wrong then does not count, but for corruption, broken critical features and outages. 2m at most.
+	Grace model.Duration `yaml:"grace" jsonschema:"default=1m"`
+	// MinRequests is how many requests must have been counted before a gate speaks for a promotion.
+	MinRequests float64 `yaml:"min_requests" jsonschema:"minimum=0,default=100"`
+	// DryRun judges and tells, but opens every gate.
+	DryRun bool `yaml:"dry_run" jsonschema:"default=false"`
+	// Watch is how long rollouts are watched.
+	Watch Watch `yaml:"watch"`
+	// Retention is how long closed rollouts are kept on record.
+	Retention model.Duration `yaml:"retention" jsonschema:"default=400d"`
 }
 
 // Watch is how long a rollout is watched before it may be promoted.
 type Watch struct {
-	Rolling       model.Duration   `yaml:"rolling"`
-	RollingPhases []model.Duration `yaml:"rolling_phases"` // where one phase of a rolling watch ends and the next begins
-	BlueGreen     model.Duration   `yaml:"blue_green"`
-	Canary        model.Duration   `yaml:"canary"`
-	After         model.Duration   `yaml:"after"` // from the start: until then a promoted rollout may still be rolled back
+	// Rolling is the watch of a rolling rollout.
+	Rolling model.Duration `yaml:"rolling" jsonschema:"default=2h"`
+	// RollingPhases are where one phase of a rolling watch ends and the next begins.
+	RollingPhases []model.Duration `yaml:"rolling_phases"`
+	// BlueGreen is the watch of a blue-green rollout.
+	BlueGreen model.Duration `yaml:"blue_green" jsonschema:"default=5m"`
+	// Canary is the watch of a canary.
+	Canary model.Duration `yaml:"canary" jsonschema:"default=15m"`
+	// After is the time from the start until which a promoted rollout may still be rolled back.
+	After model.Duration `yaml:"after" jsonschema:"default=2h"`
 }
 
 // DefaultConfig is the `judge:` section of an empty file.

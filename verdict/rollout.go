@@ -1,6 +1,3 @@
-// Package verdict decides what to do about a rollout: it keeps the record of
-// rollouts (the ledger), judges them (Judge, a pure function), and runs the
-// loop that turns findings into transitions and owed deliveries (the engine).
 package verdict
 
 import (

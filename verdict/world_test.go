@@ -3,6 +3,7 @@ package verdict
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -153,9 +154,9 @@ func (w *world) deliveries(endpoint string) []string {
 	all, _, err := w.engine.Deliveries(w.t.Context(), Page{})
 	require.NoError(w.t, err)
 	var to []string
-	for i := len(all) - 1; i >= 0; i-- {
-		if all[i].Endpoint == endpoint {
-			to = append(to, string(all[i].Type)+":"+string(all[i].State))
+	for _, d := range slices.Backward(all) {
+		if d.Endpoint == endpoint {
+			to = append(to, string(d.Type)+":"+string(d.State))
 		}
 	}
 	return to

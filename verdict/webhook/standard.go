@@ -20,6 +20,7 @@ import (
 
 const (
 	attemptTimeout = 15 * time.Second
+	idleTimeout    = 90 * time.Second
 	maxAnswer      = 64 << 10 // bytes of an answer's body that are read, so that its connection can be used again
 	maxShown       = 200      // bytes of it that an error shows
 )
@@ -27,9 +28,13 @@ const (
 // newTransport makes the connections of all endpoints; a proxy is taken from
 // the environment.
 func newTransport() *http.Transport {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxResponseHeaderBytes = maxAnswer
-	return transport
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxAnswer,
+	}
 }
 
 // newClient makes the client of one endpoint. A redirect is not followed: the
@@ -128,7 +133,8 @@ func read(resp *http.Response, body []byte, now time.Time) Answer {
 // retryAfter reads the header, in seconds or as a date; 0 when it is neither.
 func retryAfter(header string, now time.Time) time.Duration {
 	if seconds, err := strconv.Atoi(header); err == nil {
-		return max(0, min(time.Duration(seconds), time.Duration(giveUpAfter/time.Second))) * time.Second
+		seconds = max(0, min(seconds, int(giveUpAfter.Seconds())))
+		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(header); err == nil {
 		return max(0, at.Sub(now))

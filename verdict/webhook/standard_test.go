@@ -3,7 +3,6 @@ package webhook
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -141,5 +140,5 @@ func TestErrorsHoldNoAddress(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	answer = newStandard(c, newClient(transport)).Notify(cancelled, verdict.Delivery{Event: "evt_1"})
-	require.True(t, errors.Is(answer.Err, context.Canceled))
+	require.ErrorIs(t, answer.Err, context.Canceled)
 }
