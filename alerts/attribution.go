@@ -40,7 +40,6 @@ func (g Gate) evidenceBegan(firing time.Time, counts Counts, scene Scene) time.T
 	return window.From
 }
 
-
 // worstPod names the one instance without which the gate would not fire, ""
 // when there is none or fewer than two others serve.
 func (g Gate) worstPod(counts Counts, scene Scene) string {

@@ -98,6 +98,7 @@ func TestWhatIsToBlameForATargetThatIsDown(t *testing.T) {
 		"one of three is":          {series(up("a:1", down), up("b:1", fine), up("c:1", fine)), Firing, Pod},
 		"one of two is":            {series(up("a:1", down), up("b:1", fine)), Firing, ""},
 		"one of three is, it left": {series(up("a:1", "1x20"), up("b:1", fine), up("c:1", fine)), OK, ""},
+		"one failed and is gone":   {series(up("a:1", "1x20 0x10"), up("b:1", fine), up("c:1", fine)), OK, ""},
 		"stable is, canary not":    {series(up("a:1", fine, canary), up("b:1", down, stable)), OK, ""},
 		"canary is, stable not":    {series(up("a:1", down, canary), up("b:1", fine, stable)), Firing, ""},
 		"both tracks are":          {series(up("a:1", down, canary), up("b:1", down, stable)), Firing, Dependency},
@@ -155,7 +156,7 @@ func TestFailedJobsAreSummedAndTheSourceIsSaid(t *testing.T) {
 	}{
 		"a counter":             {series(well, mail, total("a", "50+2x80")), Firing, 190, "threshold on bullmq_job_failed_total (1) and asynq_tasks_failed_total (1)"},
 		"a counter that resets": {series(well, mail, total("a", "1000x40 5x40")), OK, 35, "threshold on bullmq_job_failed_total (1) and asynq_tasks_failed_total (1)"},
-		"retained, then trimmed": {series(well, mail, count("a", "failed", "10x10 60x10 0x10 60x50"), count("a", "waiting", "0+9x80")), Firing, 140,
+		"retained, then trimmed": {series(well, mail, count("a", "failed", "10x10 60x10 20x10 80x50"), count("a", "waiting", "0+9x80")), Firing, 140,
 			"threshold on asynq_tasks_failed_total (1) and bullmq_job_count (1)"},
 		"counted once only": {series(well, mail, total("a", "0x80"), count("a", "failed", "0+9x80")), OK, 30, "threshold on bullmq_job_failed_total (1) and asynq_tasks_failed_total (1)"},
 		"discovered late":   {series(well, mail, count("a", "failed", "_x20 5000x60")), OK, 30, "threshold on asynq_tasks_failed_total (1) and bullmq_job_count (1)"},
