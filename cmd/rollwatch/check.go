@@ -25,8 +25,8 @@ func newCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Read every target once and say how each is",
-		Long: `Reads every target once and prints how each is. Exit codes: 0 all are up, 1 one
-is down (required or not), 2 the configuration is bad.`,
+		Long: `Reads every target and every metrics page once and prints how each is. Exit
+codes: 0 all are up, 1 one is down (required or not), 2 the configuration is bad.`,
 		Example: `  rollwatch check --config.file=rollwatch.yml
   DATABASE_URL=postgres://... rollwatch check -o json`,
 		Args: wants(),
@@ -43,6 +43,7 @@ is down (required or not), 2 the configuration is bad.`,
 			return usage("%w", err)
 		}
 		results := checkResults(collector.ReadOnce(cmd.Context(), set.targets, zap.NewNop()))
+		results = append(results, checkScrapes(cmd.Context(), config)...)
 		if err := set.links.Close(); err != nil {
 			return fmt.Errorf("close the connections: %w", err)
 		}
@@ -80,7 +81,7 @@ func checkResults(statuses []collector.Status) []checkResult {
 	for _, s := range statuses {
 		r := checkResult{
 			Kind: s.Kind, Name: s.Name, State: stateUp, Required: s.Required, Problem: s.Reading.Ill, Details: s.Reading.Details,
-			Milliseconds: float64(s.Duration.Round(100*time.Microsecond).Microseconds()) / 1000,
+			Milliseconds: milliseconds(s.Duration),
 		}
 		if s.Err != nil {
 			r.Problem = s.Err.Error()
@@ -96,6 +97,11 @@ func checkResults(statuses []collector.Status) []checkResult {
 		results = append(results, r)
 	}
 	return results
+}
+
+// milliseconds is a duration as people read it: to a tenth.
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(100*time.Microsecond).Microseconds()) / 1000
 }
 
 func showCheck(w io.Writer, results []checkResult, notices []string, form string) error {

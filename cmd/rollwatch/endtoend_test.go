@@ -113,12 +113,15 @@ gates: {error_ratio: {limit: 0.01, for: 4s}}
 webhooks: [{name: deployer, url: %[2]q, secret_file: %[3]q}]
 `, shop.URL, deployer.URL, secretFile))
 	r.ready(t)
+	code, stdout, stderr := rollwatch(t, "check", "--config.file", r.file)
+	require.Zero(t, code, "%s\n%s", stdout, stderr)
+	require.Regexp(t, `(?m)^metrics shop\[0\] +up .* series \d+$`, stdout)
 	<-time.After(4 * time.Second) // healthy traffic, the baseline
 
 	code, id, stderr := rollwatch(t, "rollout", "start", "--server", r.url, "--service=shop", "--version=2", "--previous-version=1", "--previous-image=shop:1")
 	require.Zero(t, code, stderr)
 	shop.failing.Store(5)
-	code, stdout, stderr := rollwatch(t, "verdict", "shop", "--server", r.url, "--wait", "--timeout=20s")
+	code, stdout, stderr = rollwatch(t, "verdict", "shop", "--server", r.url, "--wait", "--timeout=20s")
 	require.Equal(t, exitRollback, code, "%s\n%s", stdout, stderr)
 	require.Contains(t, stdout, "reasons   error_ratio firing (enforce)")
 	require.Contains(t, stdout, "way back  deploy the image shop:1")
