@@ -108,29 +108,30 @@ func rolloutMarks() *dashboard.AnnotationQueryBuilder {
 		Expr(`(time() - rollwatch_rollout_started_timestamp_seconds{service=~"$service"} < 60) * on (service, rollout) group_left (version) rollwatch_rollout_info`)
 }
 
-// encode writes a dashboard as JSON. The annotation's title and step are added
-// by hand: Grafana reads them, and the SDK's AnnotationQuery does not have them.
+// encode writes a dashboard as JSON. The annotations' titles and steps are put
+// in by hand: Grafana reads them, and the SDK's AnnotationQuery has none.
 func encode(built dashboard.Dashboard) ([]byte, error) {
-	raw, err := json.Marshal(built)
-	if err != nil {
-		return nil, err
+	type annotation struct {
+		dashboard.AnnotationQuery
+		TitleFormat string `json:"titleFormat"`
+		TextFormat  string `json:"textFormat"`
+		TagKeys     string `json:"tagKeys"`
+		Step        string `json:"step"`
 	}
-	var tree map[string]any
-	if err := json.Unmarshal(raw, &tree); err != nil {
-		return nil, err
+	var annotations []annotation
+	for _, query := range built.Annotations.List {
+		annotations = append(annotations, annotation{query, "{{service}} {{version}}", "{{rollout}}", "service,version", "15s"})
 	}
-	for _, item := range tree["annotations"].(map[string]any)["list"].([]any) {
-		annotation := item.(map[string]any)
-		annotation["titleFormat"] = "{{service}} {{version}}"
-		annotation["textFormat"] = "{{rollout}}"
-		annotation["tagKeys"] = "service,version"
-		annotation["step"] = "15s"
-	}
+	whole := struct {
+		dashboard.Dashboard
+		Annotations map[string][]annotation `json:"annotations"`
+	}{built, map[string][]annotation{"list": annotations}}
+
 	var file bytes.Buffer
 	encoder := json.NewEncoder(&file)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	err = encoder.Encode(tree)
+	err := encoder.Encode(whole)
 	return file.Bytes(), err
 }
 

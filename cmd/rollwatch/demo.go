@@ -65,7 +65,7 @@ func runDemo(ctx context.Context, stdout, stderr io.Writer, listen string, once 
 	if err := world.Tell(ctx, stdout, server); err != nil || once {
 		return interrupted(ctx, err)
 	}
-	fmt.Fprintf(stdout, demoEnding, server, demo.ServiceName, world.ConfigFile()) //nolint:errcheck // as all output of the program
+	fmt.Fprintf(stdout, demoEnding, server, demo.ServiceName, world.ConfigFile())
 	select {
 	case <-ctx.Done():
 		return nil

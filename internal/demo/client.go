@@ -106,7 +106,7 @@ func (c *client) call(ctx context.Context, method, path string, body, result any
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close() //nolint:errcheck // read below
+	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func TestWithoutRedisTheWorkersStillWork(t *testing.T) {
 func TestReceiverRefusesAForgedWebhook(t *testing.T) {
 	r, err := startReceiver()
 	require.NoError(t, err)
-	defer r.close() //nolint:errcheck // the end of the test
+	defer r.close()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url, strings.NewReader(`{"type":"verdict.final","data":{"verdict":"rollback"}}`))
 	require.NoError(t, err)
 	request.Header.Set("Webhook-Id", "evt_1")

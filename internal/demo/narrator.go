@@ -33,8 +33,8 @@ var colours = map[string]string{
 	"verdict": "1", "reason": "31", "fault": "33", "missing": "33", "webhook": "32", "advice": "36",
 }
 
-// say tells one event.
-func (n *narrator) say(what, format string, args ...any) {
+// sayf tells one event.
+func (n *narrator) sayf(what, format string, args ...any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.wipe()
@@ -42,7 +42,7 @@ func (n *narrator) say(what, format string, args ...any) {
 	if colour := colours[what]; n.terminal && colour != "" {
 		label = "\x1b[" + colour + "m" + label + "\x1b[0m"
 	}
-	fmt.Fprintf(n.out, "%5.1fs  %s  %s\n", time.Since(n.began).Seconds(), label, fmt.Sprintf(format, args...)) //nolint:errcheck // a story nobody hears
+	fmt.Fprintf(n.out, "%5.1fs  %s  %s\n", time.Since(n.began).Seconds(), label, fmt.Sprintf(format, args...))
 }
 
 // barWidth is the length of a progress bar in characters.
@@ -57,14 +57,14 @@ func (n *narrator) bar(percent int, text string) {
 	}
 	n.wipe()
 	full := min(max(percent, 0), 100) * barWidth / 100
-	fmt.Fprintf(n.out, "        [%s%s] %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), text) //nolint:errcheck // as in say
+	fmt.Fprintf(n.out, "        [%s%s] %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), text)
 	n.drawn = true
 }
 
 // wipe removes a bar that was drawn.
 func (n *narrator) wipe() {
 	if n.drawn {
-		fmt.Fprint(n.out, "\r\x1b[K") //nolint:errcheck // as in say
+		fmt.Fprint(n.out, "\r\x1b[K")
 		n.drawn = false
 	}
 }

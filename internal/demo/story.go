@@ -38,7 +38,7 @@ func (w *World) Tell(ctx context.Context, out io.Writer, server string) error {
 	if err := w.introduce(ctx, n, judge); err != nil {
 		return err
 	}
-	n.say("traffic", "%d orders a second on %s %s; this is the baseline", ordersPerSecond, ServiceName, versionOld)
+	n.sayf("traffic", "%d orders a second on %s %s; this is the baseline", ordersPerSecond, ServiceName, versionOld)
 	if err := n.progress(ctx, calm, "healthy"); err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (w *World) Tell(ctx context.Context, out io.Writer, server string) error {
 	}
 	time.AfterFunc(honeymoon, func() {
 		w.canary.fail(badShare)
-		n.say("fault", "%s now answers %d %% of its orders with 500", versionNew, badShare)
+		n.sayf("fault", "%s now answers %d %% of its orders with 500", versionNew, badShare)
 	})
 	final, err := w.follow(ctx, n, judge, rollout)
 	if err != nil {
@@ -61,10 +61,10 @@ func (w *World) Tell(ctx context.Context, out io.Writer, server string) error {
 // introduce waits until every target was read once, and names them.
 func (w *World) introduce(ctx context.Context, n *narrator, judge *client) error {
 	for _, server := range w.servers {
-		n.say("started", "%s", server)
+		n.sayf("started", "%s", server)
 	}
 	for _, missing := range w.missing {
-		n.say("missing", "%s", missing)
+		n.sayf("missing", "%s", missing)
 	}
 	if err := judge.ready(ctx); err != nil {
 		return fmt.Errorf("rollwatch did not become ready: %w", err)
@@ -74,7 +74,7 @@ func (w *World) introduce(ctx context.Context, n *narrator, judge *client) error
 		return fmt.Errorf("read the health: %w", err)
 	}
 	for _, target := range slices.Sorted(maps.Keys(health.Details)) {
-		n.say("reads", "%-16s %s", target, health.Details[target].Status)
+		n.sayf("reads", "%-16s %s", target, health.Details[target].Status)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func (w *World) rollOut(ctx context.Context, n *narrator, judge *client) (string
 	if err != nil {
 		return "", fmt.Errorf("register the rollout: %w", err)
 	}
-	n.say("rollout", "%s: %s %s -> %s as a canary with %.0f %% of the traffic",
+	n.sayf("rollout", "%s: %s %s -> %s as a canary with %.0f %% of the traffic",
 		rollout, ServiceName, versionOld, versionNew, canaryShare*100)
 	return rollout, nil
 }
@@ -110,7 +110,7 @@ func (w *World) follow(ctx context.Context, n *narrator, judge *client, rollout 
 			if !got.Verified {
 				return newest, fmt.Errorf("%w: the signature of webhook %s does not hold", ErrUntold, got.ID)
 			}
-			n.say("webhook", "%s says %s (%s), signature verified", got.Type, got.Verdict, got.ID)
+			n.sayf("webhook", "%s says %s (%s), signature verified", got.Type, got.Verdict, got.ID)
 			hooked = hooked || got.Rollout == rollout && got.Verdict == wantVerdict
 		case <-ask.C:
 			newest = n.tell(ctx, judge, newest, rollout)
@@ -124,10 +124,10 @@ func (n *narrator) tell(ctx context.Context, judge *client, before document, rol
 	now, err := judge.verdict(ctx, rollout)
 	switch {
 	case err != nil:
-		n.say("waiting", "%v", err)
+		n.sayf("waiting", "%v", err)
 		return before
 	case now.Verdict != before.Verdict:
-		n.say("verdict", "%s: %s", strings.ToUpper(now.Verdict), now.Progress)
+		n.sayf("verdict", "%s: %s", strings.ToUpper(now.Verdict), now.Progress)
 	default:
 		n.bar(now.Percent, now.Phase+"  "+now.Progress)
 	}
@@ -142,13 +142,13 @@ func conclude(n *narrator, final document) error {
 	var gates []string
 	for _, reason := range final.Reasons {
 		gates = append(gates, reason.Gate)
-		n.say("reason", "%s is %s: %s", reason.Gate, reason.State, reason.Message)
+		n.sayf("reason", "%s is %s: %s", reason.Gate, reason.State, reason.Message)
 	}
 	if !slices.Contains(gates, wantGate) {
 		return fmt.Errorf("%w: the reason is %v, not %s", ErrUntold, gates, wantGate)
 	}
 	if final.Action != nil {
-		n.say("advice", "%s %s%s", final.Action.Kind, final.Action.Image, final.Action.Flag)
+		n.sayf("advice", "%s %s%s", final.Action.Kind, final.Action.Image, final.Action.Flag)
 	}
 	return nil
 }

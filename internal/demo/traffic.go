@@ -33,8 +33,8 @@ type crowd struct {
 }
 
 // startCrowd begins the traffic; it ends with ctx. canary may be called to ask
-// for the canary's address, which is empty while there is none.
-func startCrowd(ctx context.Context, stable string, canary func() string) *crowd {
+// for the canary's address, which is nil while there is none.
+func startCrowd(ctx context.Context, stable string, canary func() *string) *crowd {
 	c := &crowd{
 		client:  &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: usersAtOnce}},
 		targets: make(chan string),
@@ -46,8 +46,8 @@ func startCrowd(ctx context.Context, stable string, canary func() string) *crowd
 		defer close(c.targets)
 		every(ctx, time.Second/ordersPerSecond, func() {
 			target := stable
-			if url := canary(); url != "" && rand.Float64() < canaryShare {
-				target = url
+			if url := canary(); url != nil && rand.Float64() < canaryShare {
+				target = *url
 			}
 			select {
 			case c.targets <- target:
@@ -70,7 +70,7 @@ func (c *crowd) order(ctx context.Context) {
 			continue // the service is down or the demo ends: users only see an error
 		}
 		io.Copy(io.Discard, answer.Body) //nolint:errcheck // nothing depends on the body
-		answer.Body.Close()              //nolint:errcheck // read to its end
+		answer.Body.Close()
 	}
 }
 

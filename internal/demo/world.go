@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -34,7 +35,7 @@ type World struct {
 	canary   *service
 	receiver *receiver
 
-	canaryURL atomic.Value // string; empty until the rollout
+	canaryURL atomic.Pointer[string] // nil until the rollout
 	closers   []func() error
 	stop      context.CancelFunc
 }
@@ -44,7 +45,6 @@ type World struct {
 func Start(ctx context.Context) (*World, error) {
 	ctx, stop := context.WithCancel(ctx)
 	w := &World{stop: stop}
-	w.canaryURL.Store("")
 	for _, step := range []func(context.Context) error{
 		w.makeFolder, w.startServers, w.startServices, w.startTraffic, w.writeConfig,
 	} {
@@ -59,8 +59,8 @@ func Start(ctx context.Context) (*World, error) {
 func (w *World) Close() error {
 	w.stop()
 	var errs []error
-	for i := len(w.closers) - 1; i >= 0; i-- {
-		errs = append(errs, w.closers[i]())
+	for _, end := range slices.Backward(w.closers) {
+		errs = append(errs, end())
 	}
 	w.closers = nil
 	return errors.Join(errs...)
@@ -132,13 +132,13 @@ func (w *World) startTraffic(ctx context.Context) error {
 		return err
 	}
 	w.onClose(mail.close)
-	users := startCrowd(ctx, w.stable.url, func() string { return w.canaryURL.Load().(string) })
+	users := startCrowd(ctx, w.stable.url, w.canaryURL.Load)
 	w.onClose(func() error { users.wait(); return nil })
 	return nil
 }
 
 // rollOutCanary gives the canary its share of the traffic.
-func (w *World) rollOutCanary() { w.canaryURL.Store(w.canary.url) }
+func (w *World) rollOutCanary() { w.canaryURL.Store(&w.canary.url) }
 
 // secretFile holds the secret that rollwatch signs webhooks with.
 func (w *World) secretFile() string { return filepath.Join(w.dir, "webhook-secret") }
