@@ -133,10 +133,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.recover(watched, r)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
-	if r.ContentLength > maxBody {
-		h.fail(watched, r, errTooLarge(maxBody))
-		return
-	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	h.router.ServeHTTP(watched, r)
 }

@@ -73,13 +73,9 @@ func checkMediaType(header string) error {
 // refuseRead says why a body could not be read to its end.
 func refuseRead(err error) error {
 	if tooLong, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return errTooLarge(tooLong.Limit)
+		return &verdict.Error{Code: verdict.TooLarge, Message: fmt.Sprintf("body is larger than %d bytes", tooLong.Limit)}
 	}
 	return &verdict.Error{Code: verdict.Invalid, Message: "body: it broke off: " + err.Error()}
-}
-
-func errTooLarge(limit int64) error {
-	return &verdict.Error{Code: verdict.TooLarge, Message: fmt.Sprintf("body is larger than %d bytes", limit)}
 }
 
 func (h *Handler) checkBody(body []byte, schema string) error {

@@ -106,6 +106,7 @@ func (s *stream) send(event, id string, data any) error {
 
 func (s *stream) write(text []byte) error {
 	giveTime(s.w)
+	defer takeTime(s.w)
 	if _, err := s.w.Write(text); err != nil {
 		return fmt.Errorf("write an event: %w", err)
 	}

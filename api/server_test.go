@@ -64,10 +64,11 @@ func (l *pipeListener) dial() net.Conn {
 }
 
 // serveInMemory runs the server as it is, on connections in memory.
-func (w *world) serveInMemory() (*pipeListener, *Server) {
+func (w *world) serveInMemory(protocols *http.Protocols) (*pipeListener, *Server) {
 	listener := newPipeListener()
 	log := zaptest.NewLogger(w.t)
 	s := &Server{handler: w.handler, log: log, listeners: []net.Listener{listener}, servers: []*http.Server{newServer(w.handler, log)}}
+	s.servers[0].Protocols = protocols
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
 	w.t.Cleanup(func() {
@@ -80,7 +81,7 @@ func (w *world) serveInMemory() (*pipeListener, *Server) {
 func TestAClientThatDripsItsHeaderIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		listener, _ := w.serveInMemory()
+		listener, _ := w.serveInMemory(nil)
 		conn := listener.dial()
 		began := time.Now()
 		stopped := make(chan struct{})
@@ -102,7 +103,7 @@ func TestAClientThatDripsItsHeaderIsCutOff(t *testing.T) {
 func TestAClientThatDripsItsBodyIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		listener, _ := w.serveInMemory()
+		listener, _ := w.serveInMemory(nil)
 		conn := listener.dial()
 		defer conn.Close()
 		began := time.Now()
@@ -118,14 +119,26 @@ func TestAClientThatDripsItsBodyIsCutOff(t *testing.T) {
 // stream is longer than all of them.
 func TestLongAnswersOutliveTheDeadlinesOfShortOnes(t *testing.T) {
 	require.Greater(t, maxWait, max(requestTime, answerTime))
+	one, two := new(http.Protocols), new(http.Protocols)
+	one.SetHTTP1(true)
+	two.SetUnencryptedHTTP2(true)
+	for name, protocols := range map[string]*http.Protocols{"HTTP/1": one, "HTTP/2": two} {
+		t.Run(name, func(t *testing.T) { testLongAnswers(t, protocols) })
+	}
+}
+
+func testLongAnswers(t *testing.T, protocols *http.Protocols) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		id := w.register("api")
 		w.judge.run()
-		listener, server := w.serveInMemory()
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		listener, server := w.serveInMemory(protocols)
+		transport := &http.Transport{Protocols: protocols, DialContext: func(context.Context, string, string) (net.Conn, error) {
 			return listener.dial(), nil
-		}}}
+		}}
+		defer transport.CloseIdleConnections()
+		client := &http.Client{Transport: transport}
 		began := time.Now()
 		answer, err := client.Get("http://memory/api/v1/rollouts/" + id + "/verdict?wait=60s")
 		require.NoError(t, err)
@@ -149,7 +162,9 @@ func TestLongAnswersOutliveTheDeadlinesOfShortOnes(t *testing.T) {
 		<-time.After(writeTime + time.Second) // past the deadline of the newest event
 		began = time.Now()
 		stopped := make(chan error, 1)
-		go func() { stopped <- server.Shutdown(t.Context()) }()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		go func() { stopped <- server.Shutdown(ctx) }()
 		for lines.Scan() {
 		}
 		require.NoError(t, lines.Err(), "the stream is ended, not broken off")
@@ -158,13 +173,39 @@ func TestLongAnswersOutliveTheDeadlinesOfShortOnes(t *testing.T) {
 	})
 }
 
+// Who asks for a long answer and does not take it gives its place back all the same.
+func TestAClientThatDoesNotReadIsCutOff(t *testing.T) {
+	for path, longest := range map[string]time.Duration{
+		"/verdict?wait=1s": time.Second + writeTime,
+		"/events":          writeTime,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			id := w.register("api")
+			listener, _ := w.serveInMemory(nil)
+			conn := listener.dial()
+			defer conn.Close()
+			_, err := io.WriteString(conn, "GET /api/v1/rollouts/"+id+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			require.NoError(t, err)
+			synctest.Wait()
+			require.Len(t, w.handler.long, 1)
+			<-time.After(longest + time.Second)
+			synctest.Wait()
+			require.Empty(t, w.handler.long)
+			answer, err := io.ReadAll(conn)
+			require.NoError(t, err)
+			require.Empty(t, answer, "the connection is closed")
+		})
+	}
+}
+
 func TestShutdownIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := make(chan struct{})
 		w := newWorld(t, func(opts *Options) {
 			opts.Metrics = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-stuck })
 		})
-		listener, server := w.serveInMemory()
+		listener, server := w.serveInMemory(nil)
 		conn := listener.dial()
 		_, err := io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		require.NoError(t, err)

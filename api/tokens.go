@@ -92,10 +92,9 @@ func (f *tokensFile) refresh() ([]token, error) {
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
 	if err != nil {
-		f.tokens, f.read = nil, nil
 		return nil, fmt.Errorf("api.tokens_file: %w", err)
 	}
-	if f.read != nil && os.SameFile(info, f.read) && info.ModTime().Equal(f.read.ModTime()) && info.Size() == f.read.Size() {
+	if os.SameFile(info, f.read) && info.ModTime().Equal(f.read.ModTime()) && info.Size() == f.read.Size() {
 		return f.tokens, nil
 	}
 	tokens, err := readTokens(f.path)

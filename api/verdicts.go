@@ -105,7 +105,7 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, id string, asked
 	return h.opts.Judge.Await(ctx, id, asked.seq)
 }
 
-// keepOpen takes one of the places for long answers, and lifts the deadlines
+// keepOpen takes one of the places for long answers, and lifts the deadline
 // that the server sets for short ones. The caller gives the place back when
 // there is nothing left but to write the end.
 func (h *Handler) keepOpen(w http.ResponseWriter) (release func(), err error) {
@@ -114,9 +114,7 @@ func (h *Handler) keepOpen(w http.ResponseWriter) (release func(), err error) {
 	default:
 		return nil, unavailable(fmt.Sprintf("%d clients are waiting for verdicts already", maxLong))
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // a writer without deadlines has none to lift
-	_ = control.SetWriteDeadline(time.Time{})
+	takeTime(w)
 	return func() {
 		giveTime(w)
 		<-h.long
@@ -125,7 +123,13 @@ func (h *Handler) keepOpen(w http.ResponseWriter) (release func(), err error) {
 
 // giveTime bounds the next write to a client that has kept a connection open.
 func giveTime(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)) // a writer without deadlines has none to set
+}
+
+// takeTime lifts the deadline of writes: HTTP/2 ends a stream when it is over,
+// even one on which nothing is being written.
+func takeTime(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 }
 
 // gateAnswer is the body of a gate: what a hook shows to people.
