@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 
@@ -23,11 +24,11 @@ func BenchmarkEvaluate(b *testing.B) {
 				if i == 11 {
 					le = "+Inf"
 				}
-				l := labels.NewBuilder(labels.FromStrings(labels.MetricName, name, "job", "api", "instance", fmt.Sprintf("%d:1", pod),
+				l := labels.NewBuilder(labels.FromStrings(model.MetricNameLabel, name, "job", "api", "instance", fmt.Sprintf("%d:1", pod),
 					"route", fmt.Sprintf("/%d", route), "status_code", "200", "le", le))
 				fill(b, window, l.Labels(), ticks, float64(i))
 				if i == 11 {
-					fill(b, window, l.Del("le").Set(labels.MetricName, "http_request_duration_seconds_count").Labels(), ticks, 11)
+					fill(b, window, l.Del("le").Set(model.MetricNameLabel, "http_request_duration_seconds_count").Labels(), ticks, 11)
 				}
 			}
 		}

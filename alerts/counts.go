@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"math"
+	"slices"
 	"sort"
 	"time"
 )
@@ -72,7 +73,7 @@ func (c Counts) between(from, to time.Time) []Tick {
 
 // newest finds the newest tick up to now that is as asked.
 func (c Counts) newest(now time.Time, is func(*Tick) bool) (*Tick, bool) {
-	for i := len(c.Ticks) - 1; i >= 0; i-- {
+	for i := range slices.Backward(c.Ticks) {
 		if t := &c.Ticks[i]; !t.At.After(now) && is(t) {
 			return t, true
 		}
@@ -115,8 +116,8 @@ func (c Counts) missing(now time.Time, interval time.Duration) (State, time.Time
 
 // refusedSince is the first of the ticks up to at in which every scrape failed.
 func (c Counts) refusedSince(at time.Time) time.Time {
-	for i := len(c.Ticks) - 1; i >= 0; i-- {
-		switch t := c.Ticks[i]; {
+	for i := range slices.Backward(c.Ticks) {
+		switch t := &c.Ticks[i]; {
 		case t.At.After(at) || t.Source == SourceUnknown:
 		case t.Source == SourceRefused:
 			at = t.At
@@ -138,16 +139,16 @@ func coverage(times []time.Time, from, to time.Time, interval time.Duration) flo
 		}
 		return 0
 	}
-	missed, before, any := 0.0, from, false
+	missed, before, observed := 0.0, from, false
 	lost := func(gap time.Duration) float64 {
 		return max(0, math.Round(float64(gap)/float64(interval))-1)
 	}
 	for _, t := range times {
 		if t.After(from) && !t.After(to) {
-			missed, before, any = missed+lost(t.Sub(before)), t, true
+			missed, before, observed = missed+lost(t.Sub(before)), t, true
 		}
 	}
-	if !any {
+	if !observed {
 		return 0
 	}
 	return max(0, 1-(missed+lost(to.Sub(before)))/due)

@@ -94,11 +94,12 @@ func evalCustom(ctx context.Context, gate Gate, scene Scene) (Finding, error) {
 // firstStep is the first evaluation after the rollout started, on the grid that
 // scene.Now is on.
 func firstStep(scene Scene) time.Time {
-	steps := scene.Now.Sub(scene.EvidenceFrom()) / scene.Interval
-	if scene.Now.Add(-steps * scene.Interval).Equal(scene.EvidenceFrom()) {
-		steps-- // a value at the very start is of before it
+	elapsed := scene.Now.Sub(scene.EvidenceFrom())
+	first := scene.EvidenceFrom().Add(elapsed % scene.Interval)
+	if first.Equal(scene.EvidenceFrom()) {
+		return first.Add(scene.Interval) // a value at the very start is of before it
 	}
-	return scene.Now.Add(-steps * scene.Interval)
+	return first
 }
 
 // steps is how many evaluations the last `for` holds.

@@ -102,7 +102,7 @@ func randomService(t *testing.T, rng *rand.Rand, ticks int) *collector.Memory {
 				counters[status]++
 			}
 			for status, v := range counters {
-				l := labels.FromStrings(labels.MetricName, "http_request_duration_seconds_count", "job", "api",
+				l := labels.FromStrings(model.MetricNameLabel, "http_request_duration_seconds_count", "job", "api",
 					"instance", fmt.Sprintf("%c:1", 'a'+pod), "status_code", status)
 				require.NoError(t, window.Append(time.Unix(0, 0).Add(time.Duration(tick)*interval), l, v))
 			}
@@ -170,7 +170,7 @@ func explain(t *testing.T, gate Gate, scene Scene, judged, ruled bool) differenc
 	if judged == ruled {
 		return same
 	}
-	series, err := scene.Window.Select(t.Context(), time.Unix(-1, 0), scene.Now, equal(labels.MetricName, "http_request_duration_seconds_count"))
+	series, err := scene.Window.Select(t.Context(), time.Unix(-1, 0), scene.Now, equal(model.MetricNameLabel, "http_request_duration_seconds_count"))
 	require.NoError(t, err)
 	switch {
 	case rejudge(gate, scene, series, true, 1) == ruled:

@@ -155,3 +155,25 @@ func TestADependencyIsToBlameOnlyForWhatBeganWithIt(t *testing.T) {
 		})
 	}
 }
+
+func TestARolloutThatStartsInTheFutureHasNoEvidenceYet(t *testing.T) {
+	scene := sceneOf(t, exampleServices()[0], -30*time.Second, map[string]string{requests("200"): "0+100x300", requests("500"): "0+100x300"})
+	for _, f := range findings(t, scene) {
+		require.Equal(t, NoSeries, f.State, f.Gate)
+		require.False(t, f.Seen, f.Gate)
+	}
+}
+
+func TestSeriesWithoutInstanceOrUpAreEnough(t *testing.T) {
+	// As rule tests have them; and the version before is the same.
+	service := apiService()
+	service.VersionLabel = "version"
+	scene := sceneOf(t, service, 6*time.Minute, map[string]string{
+		`http_request_duration_seconds_count{job="api",status_code="200",version="2"}`: "0+300x300",
+		`http_request_duration_seconds_count{job="api",status_code="500",version="2"}`: "0x240 16+16x59",
+	})
+	require.Equal(t, BaselineBefore, scene.Subject.Baseline.Kind)
+	by := findings(t, scene)
+	require.Equal(t, Firing, by["error_ratio"].State, by["error_ratio"].Message)
+	require.Equal(t, OK, by["outage"].State)
+}

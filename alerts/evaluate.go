@@ -1,3 +1,6 @@
+// Package alerts finds what is wrong: it judges the recent past of a service by
+// gates (Builtin, and the user's own) at a given time, and renders the same
+// gates as Prometheus rules. Evaluation is pure: time and data are in a Scene.
 package alerts
 
 import (
@@ -55,6 +58,9 @@ func staleAfter(interval time.Duration) time.Duration { return 3 * interval }
 // Evaluate finds what every gate says of the rollout at scene.Now, in the
 // order of the gates. An error is a window that could not be read, not a finding.
 func Evaluate(ctx context.Context, gates []Gate, scene Scene) ([]Finding, error) {
+	if scene.Subject.StartedAt.After(scene.Now) { // by a deploy tool whose clock runs ahead
+		scene.Subject.StartedAt = scene.Now
+	}
 	var counts *Counts
 	findings := make([]Finding, 0, len(gates))
 	for _, gate := range gates {

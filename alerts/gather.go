@@ -35,7 +35,7 @@ func gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
 	told.byPod = byPod
 	counts := read.count(told, span)
 	counts.Scope = told.scope
-	counts.Why = read.why(told, scene)
+	counts.Why = read.why(told)
 	return counts, nil
 }
 
@@ -80,8 +80,8 @@ func readSeries(ctx context.Context, scene Scene, span Span) (read, error) {
 		matchers []*labels.Matcher
 	}{
 		{&r.requests, m.requests}, {&r.errors, m.errors}, {&r.buckets, m.buckets},
-		{&r.ups, []*labels.Matcher{equal(labels.MetricName, scrapeUp), job}},
-		{&starts, []*labels.Matcher{equal(labels.MetricName, processStart), job}},
+		{&r.ups, []*labels.Matcher{equal(model.MetricNameLabel, scrapeUp), job}},
+		{&starts, []*labels.Matcher{equal(model.MetricNameLabel, processStart), job}},
 	} {
 		if len(part.matchers) == 0 {
 			continue
@@ -123,7 +123,7 @@ func (m meter) isError(l labels.Labels) bool {
 }
 
 // why explains that there is nothing to count, where more is known than that.
-func (r read) why(told arms, scene Scene) string {
+func (r read) why(told arms) string {
 	switch name := nameOf(r.meter.requests); {
 	case len(r.requests) == 0 && r.unlabeled:
 		return fmt.Sprintf("%s has none of the labels %s, so that errors cannot be told", name, strings.Join(r.meter.status, ", "))
@@ -194,7 +194,7 @@ func (t *Tally) slower(edges int, change func([]float64)) {
 
 // edge is the upper edge of a bucket series in seconds, NaN if it has none.
 func (r read) edge(l labels.Labels) float64 {
-	edge, err := strconv.ParseFloat(l.Get(labels.BucketLabel), 64)
+	edge, err := strconv.ParseFloat(l.Get(model.BucketLabel), 64)
 	if err != nil {
 		return math.NaN()
 	}

@@ -46,7 +46,7 @@ func (g Gate) Judge(counts Counts, scene Scene) Finding {
 	}
 	f.Since = g.since(signal, a.State, counts, scene)
 	f.cover(signal, counts, scene)
-	f.Message = g.reason(f, signal, counts)
+	f.Message = g.reason(f, signal)
 	return f
 }
 

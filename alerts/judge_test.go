@@ -134,12 +134,12 @@ func TestBlipsRollNothingBack(t *testing.T) {
 		for _, c := range []struct {
 			gate   Gate
 			length time.Duration
-			most   int // of 200
+			most   int // of 100
 		}{
-			{errorRatio, 15 * time.Second, 0}, {errorRatio, 30 * time.Second, 1}, {errorRatio, 90 * time.Second, 4},
+			{errorRatio, 15 * time.Second, 0}, {errorRatio, 30 * time.Second, 1}, {errorRatio, 90 * time.Second, 2},
 			{outage, 15 * time.Second, 0}, {outage, 30 * time.Second, 0}, {outage, 75 * time.Second, 0},
 		} {
-			fired, _ := outcomes(c.gate, 200, 30*time.Minute, perSecond, base, during(c.length, 1, 0.002))
+			fired, _ := outcomes(c.gate, 100, 30*time.Minute, perSecond, base, during(c.length, 1, 0.002))
 			require.LessOrEqual(t, fired, c.most, "%s, %s at %g/s", c.gate.Name, c.length, perSecond)
 		}
 	}
@@ -240,7 +240,7 @@ func TestMissingIsToldApart(t *testing.T) {
 		}
 		return c
 	}
-	after := func(d time.Duration) time.Time { return started.Add(d) }
+	after := started.Add
 	for name, c := range map[string]struct {
 		counts Counts
 		state  State

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -147,8 +148,8 @@ func (s *Service) selector(text, suffix string) ([]*labels.Matcher, error) {
 	named := false
 	for i, m := range matchers {
 		named = named || m.Name == "job"
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual && !strings.HasSuffix(m.Value, suffix) {
-			matchers[i] = labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, m.Value+suffix)
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual && !strings.HasSuffix(m.Value, suffix) {
+			matchers[i] = labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, m.Value+suffix)
 		}
 	}
 	if !named {
@@ -195,7 +196,7 @@ func oneOf(name string, values []string) *labels.Matcher {
 // nameOf is the metric that matchers select.
 func nameOf(matchers []*labels.Matcher) string {
 	for _, m := range matchers {
-		if m.Name == labels.MetricName {
+		if m.Name == model.MetricNameLabel {
 			return m.Value
 		}
 	}
@@ -215,7 +216,7 @@ func (m meter) good() []*labels.Matcher {
 func selectorOf(matchers []*labels.Matcher, more ...*labels.Matcher) string {
 	var parts []string
 	for _, m := range slices.Concat(matchers, more) {
-		if m.Name != labels.MetricName || m.Type != labels.MatchEqual {
+		if m.Name != model.MetricNameLabel || m.Type != labels.MatchEqual {
 			parts = append(parts, m.String())
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/rollwatch/rollwatch/collector"
@@ -29,7 +30,7 @@ func (s Scene) probed(ctx context.Context, span Span, metric string, kinds, targ
 		return nil, nil
 	}
 	matchers := []*labels.Matcher{
-		equal(labels.MetricName, metric), equal("job", ProbeJob), oneOf("target", targets),
+		equal(model.MetricNameLabel, metric), equal("job", ProbeJob), oneOf("target", targets),
 	}
 	if len(kinds) > 0 {
 		matchers = append(matchers, oneOf("kind", kinds))

@@ -8,7 +8,7 @@ import (
 )
 
 // reason says in one sentence why a gate on counts is in its state.
-func (g Gate) reason(f Finding, signal Signal, counts Counts) string {
+func (g Gate) reason(f Finding, signal Signal) string {
 	window := "the last " + f.Window
 	switch f.State {
 	case NoSeries:

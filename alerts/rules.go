@@ -107,7 +107,7 @@ func (g Gate) countRules(service *Service, interval time.Duration) ([]rule, erro
 	}, nil
 }
 
-// A countQL writes what a gate on counts counts in PromQL.
+// A countQL writes in PromQL what a gate looks at.
 type countQL struct {
 	total    func(window, offset time.Duration) string // how many there were
 	ratio    func(window, offset time.Duration) string // the share of bad ones

@@ -16,9 +16,6 @@ const interval = 15 * time.Second
 // The windows of the stories begin at Unix time 0, and rollouts at this time.
 var started = time.Unix(3600, 0)
 
-// ticks is how many values a series has up to a time after the rollout's start.
-func ticks(after time.Duration) int { return int((time.Hour + after) / interval) }
-
 // values writes a counter in promtool's notation: one rise a tick, by stretches
 // of so many ticks each.
 func values(stretches ...[2]float64) string {

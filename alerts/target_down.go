@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/rollwatch/rollwatch/collector"
 )
@@ -145,7 +144,7 @@ func gatherLamps(ctx context.Context, scene Scene) (lamps, error) {
 		all.health = []lamp{lit("health", health, scene)}
 	}
 	span := scene.underRollout()
-	ups, err := scene.Window.Select(ctx, span.From, span.To, equal(labels.MetricName, scrapeUp), equal("job", scene.Service.Name))
+	ups, err := scene.Window.Select(ctx, span.From, span.To, equal(model.MetricNameLabel, scrapeUp), equal("job", scene.Service.Name))
 	if err != nil {
 		return lamps{}, fmt.Errorf("select %s: %w", scrapeUp, err)
 	}

@@ -285,7 +285,7 @@ func TestACoupleOfWatchesThroughTheWindow(t *testing.T) {
 		good, bad := chance(uint64(seed), int(hour)+480, 30, 0.005)
 		scene := sceneOf(t, apiService(), 0, map[string]string{requests("200"): good, requests("500"): bad})
 		gates := Gates(Config{}, scene.Service)
-		for d := interval; d <= 2*time.Hour; d += 4 * interval {
+		for d := interval; d <= 2*time.Hour; d += 8 * interval {
 			all, err := Evaluate(t.Context(), gates, at(scene, d))
 			require.NoError(t, err)
 			for _, f := range all {
