@@ -214,6 +214,8 @@ func TestShutdownIsBounded(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		require.ErrorIs(t, server.Shutdown(ctx), context.DeadlineExceeded)
+		_, err = io.ReadAll(conn)
+		require.NoError(t, err, "it is closed, answered or not")
 		require.Equal(t, 3*time.Second, time.Since(began))
 		close(stuck)
 	})
