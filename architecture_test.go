@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"dashboards":           {"probes/probe", "probes", "collector", "alerts", "verdict"},
 	"internal/live/server": {},
 	"internal/live":        {"internal/live/server"},
+	"deploy":               {},
 	"internal/demo":        {"internal/live/server"},
 	"cmd": {
 		"probes/probe", "probes", "collector", "alerts", "verdict", "verdict/webhook", "api", "dashboards", "internal/demo",

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
@@ -24,7 +25,7 @@ func busyWindow(b *testing.B) (w *Store, end time.Time) {
 		if i%20 == 0 {
 			code = "500"
 		}
-		series = append(series, &fed{labels: labels.FromStrings(labels.MetricName, "requests_total",
+		series = append(series, &fed{labels: labels.FromStrings(model.MetricNameLabel, "requests_total",
 			"code", code, "instance", fmt.Sprint(i%10), "job", "api", "route", fmt.Sprint(i/10))})
 	}
 	begin := time.Now().Truncate(15 * time.Second).Add(-2 * time.Hour)

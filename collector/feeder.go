@@ -150,7 +150,7 @@ func (s *fed) append(app storage.AppenderV2, at time.Time, v float64) error {
 // sample's own becomes exported_job, as it would if Prometheus scraped it.
 func feedLabels(s probe.Sample, target string) labels.Labels {
 	b := labels.NewScratchBuilder(len(s.Labels) + 3)
-	b.Add(labels.MetricName, s.Metric.Name)
+	b.Add(model.MetricNameLabel, s.Metric.Name)
 	b.Add(model.JobLabel, Job)
 	b.Add("target", target)
 	for i, name := range s.Metric.Labels {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 )
@@ -12,7 +13,7 @@ import (
 func at(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
 
 func named(name string) *labels.Matcher {
-	return labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)
+	return labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name)
 }
 
 func parse(tb testing.TB, input ...InputSeries) *Memory {
@@ -90,7 +91,7 @@ func TestParseMemoryNamesWhatIsWrong(t *testing.T) {
 }
 
 func TestMemoryRefusesThePast(t *testing.T) {
-	m, lset := NewMemory(), labels.FromStrings(labels.MetricName, "x")
+	m, lset := NewMemory(), labels.FromStrings(model.MetricNameLabel, "x")
 	require.NoError(t, m.Append(at(15), lset, 1))
 	require.ErrorContains(t, m.Append(at(15), lset, 2), "not newer")
 	require.NoError(t, m.Append(at(30), lset, 3))

@@ -182,7 +182,7 @@ func messages(log *observer.ObservedLogs) []string {
 func TestTheLogHasALineForEachChangeNotForEachTick(t *testing.T) {
 	p := &fakeProbe{read: func(ctx context.Context, n int) (probe.Reading, error) {
 		if n <= 4 || n == 8 {
-			return probe.Reading{}, fmt.Errorf("connection refused")
+			return probe.Reading{}, errors.New("connection refused")
 		}
 		return answers(ctx, n)
 	}}

@@ -63,7 +63,7 @@ func openStore(dataDir string, cfg Config, log *zap.Logger, free func(dir string
 	opts.MaxBlockDuration = max(opts.MinBlockDuration, opts.RetentionDuration/10)
 	opts.WALCompression = compression.Snappy
 	opts.StripeSize = 1 << 9 // for thousands of series, not millions: saves 15 MB
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, explainOpen(dir, err)
 	}
 	if left, err := free(dir); err == nil && left < openReserve {
@@ -183,7 +183,7 @@ func freeBytes(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", dir, err)
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // bridge gives a library that wants slog our log, from warnings on: what a

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/stretchr/testify/require"
@@ -34,7 +35,7 @@ func open(tb testing.TB, dir string) *Store {
 func write(s *Store, t time.Time, v float64, names ...string) error {
 	app := s.AppenderV2(context.Background())
 	for _, name := range names {
-		lset := labels.FromStrings(labels.MetricName, name)
+		lset := labels.FromStrings(model.MetricNameLabel, name)
 		if _, err := app.Append(0, lset, 0, t.UnixMilli(), v, nil, nil, storage.AppendV2Options{}); err != nil {
 			return errors.Join(err, app.Rollback())
 		}

@@ -1,3 +1,7 @@
+// Package collector decides when probes run and keeps what was read: the newest
+// reading of each target in memory (Schedule), the recent past in an embedded
+// Prometheus TSDB (Store), and two writers of the same snapshot, for Prometheus
+// and for OpenTelemetry. It knows what was read, not what is right or wrong.
 package collector
 
 import (

@@ -29,7 +29,7 @@ func TestOverrideLiftsARollbackUntilNewEvidence(t *testing.T) {
 		w.restart()
 		w.pass(9 * time.Minute)
 		require.Equal(t, Continue, w.verdict(r.ID).Verdict)
-		require.Equal(t, at, w.scenes[len(w.scenes)-1].After, "only what came after the override is evidence")
+		require.Equal(t, at, w.lastScene().After, "only what came after the override is evidence")
 		w.pass(time.Minute + tick)
 		doc = w.verdict(r.ID)
 		require.Equal(t, Rollback, doc.Verdict, "it fires still, on evidence after the override")
@@ -143,7 +143,7 @@ func TestReplayOwesAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, Owed, again.State)
 		require.Equal(t, done.Event, again.Event)
-		require.Equal(t, 2, w.owed)
+		require.Equal(t, 2, w.announced())
 	})
 }
 

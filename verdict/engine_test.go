@@ -46,7 +46,7 @@ func TestABadCanaryIsRolledBackOnceAndForAll(t *testing.T) {
 		require.Len(t, doc.Reasons, 1)
 		require.Equal(t, []string{"verdict.changed:owed", "verdict.final:owed"}, w.deliveries("deployer"))
 		require.Equal(t, []string{"verdict.final:owed"}, w.deliveries("pager"))
-		require.Equal(t, 2, w.owed)
+		require.Equal(t, 2, w.announced())
 
 		w.restart()
 		require.Equal(t, Rollback, w.verdict(r.ID).Verdict, "a latched rollback needs no judgement")

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +29,7 @@ type world struct {
 	evidence func(scene alerts.Scene) ([]alerts.Finding, error)
 	scenes   []alerts.Scene // seen by the last evaluations
 	notFrom  []alerts.Span  // left out of the last baseline
-	owed     int            // how often deliveries were announced
+	owed     atomic.Int32   // how often deliveries were announced
 }
 
 // inWorld runs a story on a judge that has just started.
@@ -45,7 +46,7 @@ func inWorld(t *testing.T, story func(t *testing.T, w *world), services ...strin
 		}
 		w.opts.Interval = tick
 		w.opts.Endpoints = []Endpoint{{Name: "deployer"}, {Name: "pager", Events: []EventType{VerdictFinal}}}
-		w.opts.OnOwed = func() { w.owed++ }
+		w.opts.OnOwed = func() { w.owed.Add(1) }
 		w.opts.Evaluate = w.evaluate
 		w.opts.TakeBaseline = w.takeBaseline
 		w.evidence = func(scene alerts.Scene) ([]alerts.Finding, error) { return healthy(scene.Now), nil }
@@ -65,6 +66,16 @@ func (w *world) evaluate(ctx context.Context, _ []alerts.Gate, scene alerts.Scen
 	w.mu.Unlock()
 	return evidence(scene)
 }
+
+// lastScene is what the newest evaluation looked at.
+func (w *world) lastScene() alerts.Scene {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.scenes[len(w.scenes)-1]
+}
+
+// announced is how often deliveries were announced.
+func (w *world) announced() int { return int(w.owed.Load()) }
 
 func (w *world) takeBaseline(_ context.Context, _ []alerts.Gate, _ alerts.Scene, not []alerts.Span) (alerts.Baseline, error) {
 	w.notFrom = not
