@@ -65,7 +65,7 @@ func runDemo(ctx context.Context, stdout, stderr io.Writer, listen string, once 
 	if err := world.Tell(ctx, stdout, server); err != nil || once {
 		return interrupted(ctx, err)
 	}
-	fmt.Fprintf(stdout, demoEnding, server, demo.ServiceName, world.ConfigFile())
+	fmt.Fprintf(stdout, demoEnding, server, demo.ServiceName, world.ConfigFile(), os.Args[0])
 	select {
 	case <-ctx.Done():
 		return nil
@@ -88,6 +88,6 @@ The world goes on until Ctrl-C. Look around:
   %[1]s/metrics
   %[1]s/health
   %[1]s/api/v1/services/%[2]s/verdict
-  rollwatch rollout list
+  %[4]s rollout list --server=%[1]s
   the configuration: %[3]s
 `
