@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -111,9 +112,25 @@ func presentedToken(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// forwarding lists the headers by which a proxy shows itself: its loopback
-// address is not its client's.
-var forwarding = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"}
+// forwarding lists the headers by which a proxy shows itself, beside all that
+// begin with forwardedPrefix: its loopback address is not its client's.
+var forwarding = []string{
+	"Forwarded", "Via", "X-Real-Ip", "X-Client-Ip", "Cf-Connecting-Ip", "True-Client-Ip",
+	"X-Envoy-External-Address", "X-Original-Forwarded-For",
+}
+
+const forwardedPrefix = "X-Forwarded-"
+
+// forwarded returns the header by which a proxy shows itself, or nothing. That
+// it is there counts, not what it says: a proxy appends its line to an empty one.
+func forwarded(header http.Header) string {
+	for name := range header {
+		if strings.HasPrefix(name, forwardedPrefix) || slices.Contains(forwarding, name) {
+			return name
+		}
+	}
+	return ""
+}
 
 // browsing lists the headers that only browsers send. A page of a stranger can
 // make the browser of somebody on this machine write here, but not hide these.
@@ -126,13 +143,11 @@ func admitLocal(r *http.Request) error {
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
 		return unauthorized("without api.tokens_file, writes are taken from this machine only")
 	}
-	for _, name := range forwarding {
-		if r.Header.Get(name) != "" {
-			return unauthorized("the request came through a proxy (" + name + "); set api.tokens_file to take writes from elsewhere")
-		}
+	if name := forwarded(r.Header); name != "" {
+		return unauthorized("the request came through a proxy (" + name + "); set api.tokens_file to take writes from elsewhere")
 	}
 	for _, name := range browsing {
-		if r.Header.Get(name) != "" {
+		if _, there := r.Header[name]; there {
 			return unauthorized("the request came from a browser (" + name + "); set api.tokens_file to take writes from one")
 		}
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/sys/unix"
 
 	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/verdict"
@@ -75,6 +77,26 @@ func TestWritesWithoutTokensComeFromThisMachine(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A proxy appends to what its client sent, so an empty first line hides nothing.
+func TestAProxyShowsItselfByAnyForwardingHeader(t *testing.T) {
+	for _, name := range append([]string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix"}, forwarding...) {
+		for _, lines := range [][]string{{"1.2.3.4"}, {""}, {"", "1.2.3.4"}} {
+			w := newWorld(t)
+			r := request(http.MethodPost, "/api/v1/rollouts", registration)
+			for _, line := range lines {
+				r.Header.Add(name, line)
+			}
+			answer := w.send(r)
+			require.Equal(t, http.StatusUnauthorized, answer.Code, "%s %q", name, lines)
+			require.Contains(t, refusal(t, answer).Message, name)
+		}
+	}
+	w := newWorld(t)
+	r := request(http.MethodPost, "/api/v1/rollouts", registration)
+	r.Header["Origin"] = []string{"", "https://evil.example"}
+	require.Equal(t, http.StatusUnauthorized, w.send(r).Code, "nor does it hide a browser")
 }
 
 // Every route that writes is closed to strangers, and every one that reads is open.
@@ -189,6 +211,44 @@ func TestTokensFileChanges(t *testing.T) {
 	require.NoError(t, os.Chtimes(path+".new", time.Time{}, before.ModTime()))
 	require.NoError(t, os.Rename(path+".new", path))
 	require.Equal(t, []int{401, 200}, []int{status("fifth"), status("sixth")})
+}
+
+// Opening a pipe waits for somebody to write to it, which may be never.
+func TestATokensFileThatBecomesAPipeHangsNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	writeTokens(t, path, line("a", "first"))
+	core, log := observer.New(zap.ErrorLevel)
+	w := newWorld(t, func(opts *Options) { opts.Config.TokensFile, opts.Log = path, zap.New(core) })
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, unix.Mkfifo(path, 0o600))
+	for range 3 {
+		r := request(http.MethodPost, "/-/reload", "")
+		r.Header.Set("Authorization", "Bearer first")
+		require.Equal(t, http.StatusOK, w.send(r).Code, "the tokens stay as they were")
+	}
+	require.Equal(t, 1, log.Len())
+	require.Contains(t, log.All()[0].ContextMap()["error"], "not a regular file")
+	_, err := newAccess(Config{TokensFile: path}, zap.NewNop())
+	require.ErrorContains(t, err, path+" is not a regular file")
+	_, err = newAccess(Config{TokensFile: t.TempDir()}, zap.NewNop())
+	require.ErrorContains(t, err, "is not a regular file")
+}
+
+// While one request reads the new file, the others go by the old one.
+func TestReadingTheTokensFileKeepsNobodyWaiting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	writeTokens(t, path, line("a", "first"))
+	file, err := openTokens(path, zap.NewNop())
+	require.NoError(t, err)
+	writeTokens(t, path, line("a", "first"), line("b", "second"))
+	file.reading.Lock() // somebody reads, and takes long
+	name, err := file.holder("first")
+	require.NoError(t, err)
+	require.Equal(t, "a", name)
+	file.reading.Unlock()
+	name, err = file.holder("second")
+	require.NoError(t, err)
+	require.Equal(t, "b", name)
 }
 
 func TestFaultyTokensFiles(t *testing.T) {

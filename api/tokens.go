@@ -12,8 +12,10 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // A token is one line of the tokens file: who holds it, and its SHA-256.
@@ -50,29 +52,44 @@ func parseTokens(source io.Reader) ([]token, error) {
 
 // A tokensFile is the set of tokens of a file, read again when the file changes.
 type tokensFile struct {
-	path string
-	log  *zap.Logger
+	path    string
+	log     *zap.Logger
+	current atomic.Pointer[tokenSet]
+	reading sync.Mutex // held by the one who reads the file; nobody waits for it
+}
 
-	mu     sync.Mutex
-	read   os.FileInfo // the file as it was when it was read last
+// A tokenSet is what the file said when it was read last.
+type tokenSet struct {
+	file   os.FileInfo
 	tokens []token
 }
 
 func openTokens(path string, log *zap.Logger) (*tokensFile, error) {
-	file := &tokensFile{path: path, log: log}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("api.tokens_file: %w", err)
 	}
-	if file.tokens, err = readTokens(path); err != nil {
+	tokens, err := readTokens(path)
+	if err != nil {
 		return nil, err
 	}
-	file.read = info
+	file := &tokensFile{path: path, log: log}
+	file.current.Store(&tokenSet{info, tokens})
 	return file, nil
 }
 
+// readTokens reads a regular file only: opening a pipe waits for its writer, and
+// the requests would wait with it.
 func readTokens(path string) ([]token, error) {
-	file, err := os.Open(path)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("api.tokens_file: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("api.tokens_file: %s is not a regular file", path)
+	}
+	// It may have been swapped since: without blocking, not even then.
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("api.tokens_file: %w", err)
 	}
@@ -86,25 +103,29 @@ func readTokens(path string) ([]token, error) {
 
 // refresh reads the file again if it is not the one that was read. Contents
 // that cannot be used change nothing, so that a slip of the pen in the file does
-// not lock out a rollback; a file that is gone takes its tokens with it.
+// not lock out a rollback; a file that is gone takes its tokens with it. While
+// one caller reads, the others go by what was read before.
 func (f *tokensFile) refresh() ([]token, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("api.tokens_file: %w", err)
 	}
-	if os.SameFile(info, f.read) && info.ModTime().Equal(f.read.ModTime()) && info.Size() == f.read.Size() {
-		return f.tokens, nil
+	if known := f.current.Load(); known.isOf(info) || !f.reading.TryLock() {
+		return known.tokens, nil
 	}
+	defer f.reading.Unlock()
 	tokens, err := readTokens(f.path)
-	f.read = info
 	if err != nil {
 		f.log.Error("the tokens file is not usable, what it said before stays in force", zap.Error(err))
-		return f.tokens, nil
+		tokens = f.current.Load().tokens
 	}
-	f.tokens = tokens
+	f.current.Store(&tokenSet{info, tokens})
 	return tokens, nil
+}
+
+// isOf says whether it was read of this very file, unchanged.
+func (s *tokenSet) isOf(info os.FileInfo) bool {
+	return os.SameFile(info, s.file) && info.ModTime().Equal(s.file.ModTime()) && info.Size() == s.file.Size()
 }
 
 var errUnknownToken = errors.New("the token is not known")
