@@ -20,11 +20,12 @@ import (
 // themselves (Handler.keepOpen).
 const (
 	headerTime     = 5 * time.Second
-	requestTime    = 30 * time.Second
+	requestTime    = 10 * time.Second // header and body
 	answerTime     = 30 * time.Second
-	idleTime       = 2 * time.Minute
-	maxHeader      = 64 << 10 // bytes
-	maxConnections = 512      // a listener
+	idleTime       = 30 * time.Second
+	maxHeader      = 64 << 10               // bytes
+	maxConnections = 2048                   // a listener
+	manyOpen       = maxConnections * 7 / 8 // from here on, those that rest are closed
 )
 
 // A Server serves a Handler on its listeners, with TLS and basic auth as the
@@ -50,10 +51,15 @@ func Listen(addresses []string, webConfig string, handler *Handler, log *zap.Log
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("listen on %s: %w", address, err), s.closeListeners())
 		}
-		s.listeners = append(s.listeners, netutil.LimitListener(listener, maxConnections))
-		s.servers = append(s.servers, newServer(handler, log))
+		s.add(listener)
 	}
 	return s, nil
+}
+
+// add serves the listener too, with a bound to its connections.
+func (s *Server) add(listener net.Listener) {
+	s.listeners = append(s.listeners, netutil.LimitListener(listener, maxConnections))
+	s.servers = append(s.servers, newServer(s.handler, s.log))
 }
 
 func newServer(handler http.Handler, log *zap.Logger) *http.Server {
@@ -64,6 +70,7 @@ func newServer(handler http.Handler, log *zap.Logger) *http.Server {
 		WriteTimeout:      answerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         newCrowd(manyOpen).watch,
 		ErrorLog:          zap.NewStdLog(log.Named("http")),
 	}
 }

@@ -67,7 +67,8 @@ func (l *pipeListener) dial() net.Conn {
 func (w *world) serveInMemory(protocols *http.Protocols) (*pipeListener, *Server) {
 	listener := newPipeListener()
 	log := zaptest.NewLogger(w.t)
-	s := &Server{handler: w.handler, log: log, listeners: []net.Listener{listener}, servers: []*http.Server{newServer(w.handler, log)}}
+	s := &Server{handler: w.handler, log: log}
+	s.add(listener)
 	s.servers[0].Protocols = protocols
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
@@ -112,7 +113,60 @@ func TestAClientThatDripsItsBodyIsCutOff(t *testing.T) {
 		_, err = io.ReadAll(conn)
 		require.NoError(t, err)
 		require.LessOrEqual(t, time.Since(began), requestTime+time.Second)
+		require.LessOrEqual(t, requestTime, 10*time.Second)
 	})
+}
+
+// ask sends a request on a connection and reads the answer, which leaves the
+// connection open.
+func ask(t *testing.T, conn net.Conn, path string) int {
+	t.Helper()
+	_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	require.NoError(t, err)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	require.NoError(t, err)
+	return answer.StatusCode
+}
+
+// Clients that keep their connections, or open them and say nothing, keep
+// nobody from asking, nor does who waits for a verdict lose the connection.
+func TestRestingConnectionsKeepNobodyOut(t *testing.T) {
+	for name, rest := range map[string]func(*testing.T, net.Conn){
+		"kept for later": func(t *testing.T, conn net.Conn) {
+			t.Helper()
+			require.Equal(t, http.StatusOK, ask(t, conn, "/-/healthy"))
+		},
+		"silent": func(*testing.T, net.Conn) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				id := w.register("api")
+				w.judge.run()
+				listener, _ := w.serveInMemory(nil)
+				waiting := make(chan int)
+				patient := listener.dial()
+				defer patient.Close()
+				go func() { waiting <- ask(t, patient, "/api/v1/rollouts/"+id+"/verdict?wait=60s") }()
+				synctest.Wait()
+				began := time.Now()
+				for range maxConnections + 100 {
+					conn := listener.dial()
+					defer conn.Close()
+					rest(t, conn)
+				}
+				conn := listener.dial()
+				defer conn.Close()
+				require.Equal(t, http.StatusOK, ask(t, conn, "/metrics"))
+				require.Equal(t, http.StatusOK, ask(t, conn, "/health/live"), "on the same connection")
+				require.Zero(t, time.Since(began), "nobody waited for a place")
+				require.Equal(t, http.StatusOK, <-waiting)
+			})
+		})
+	}
 }
 
 // A minute's wait is longer than the deadlines of a short answer, and an event
