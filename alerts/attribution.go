@@ -3,6 +3,7 @@ package alerts
 import (
 	"context"
 	"maps"
+	"math"
 	"time"
 )
 
@@ -21,7 +22,7 @@ func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, scene Sc
 		return err
 	}
 	if pod := g.worstPod(counts, scene); pod != "" {
-		f.blame(Pod, "without "+pod+" it would not fire")
+		f.blame(Pod, "without "+pod+" all is well")
 	}
 	return nil
 }
@@ -40,8 +41,14 @@ func (g Gate) evidenceBegan(firing time.Time, counts Counts, scene Scene) time.T
 	return window.From
 }
 
-// worstPod names the one instance without which the gate would not fire, ""
-// when there is none or fewer than two others serve.
+// suspicion is the evidence, in nats, from which on instances do not acquit their
+// version: as good as the baseline they get there in one window of 20 at most.
+// Below the limit they may be by luck alone, as bad as the one that is accused.
+var suspicion = math.Log(20)
+
+// worstPod names the one instance without which the gate is ok, "" when there is
+// none or fewer than two others serve. Pending is too little to acquit the
+// version: without a third of its requests any fault may be unproven.
 func (g Gate) worstPod(counts Counts, scene Scene) string {
 	signal := g.Count(g, counts, scene)
 	window := scene.window(g.For)
@@ -61,7 +68,8 @@ func (g Gate) worstPod(counts Counts, scene Scene) string {
 	if len(pods) < othersServing || worst == "" {
 		return ""
 	}
-	if g.assess(signal, counts.without(worst), scene).State == Firing {
+	rest := g.assess(signal, counts.without(worst), scene)
+	if rest.State != OK || rest.Guard >= suspicion {
 		return ""
 	}
 	return worst

@@ -40,12 +40,13 @@ type Source int8
 const (
 	SourceUnknown Source = iota
 	SourceUp             // at least one scrape went well
-	SourceRefused        // every scrape failed
+	SourceRefused        // every scrape of the slot failed
 )
 
-// A Tick is one moment at which something was read.
+// A Tick is one slot of the interval in which something was read.
 type Tick struct {
-	At      time.Time
+	At      time.Time // of the newest scrape in it
+	Begin   time.Time // of the oldest scrape of the Subject in it; zero: At
 	Source  Source
 	Subject Tally            // what is judged: the new version, where that can be told
 	Control Tally            // what it is compared with

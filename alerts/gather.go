@@ -58,6 +58,7 @@ func tellArms(ctx context.Context, scene Scene) (arms, error) {
 // read is everything of a service that is counted, raw.
 type read struct {
 	meter     meter
+	interval  time.Duration
 	requests  []collector.Series
 	unlabeled bool // there were requests without a status
 	errors    []collector.Series
@@ -71,7 +72,7 @@ func readSeries(ctx context.Context, scene Scene, span Span) (read, error) {
 	if err != nil {
 		return read{}, err
 	}
-	r := read{meter: m}
+	r := read{meter: m, interval: scene.Interval}
 	from := span.From.Add(-lookback * scene.Interval)
 	job := equal("job", scene.Service.Name)
 	var starts []collector.Series
@@ -142,7 +143,7 @@ func (r read) why(told arms) string {
 
 // count sums the differences in the span, tick by tick, arm by arm.
 func (r read) count(told arms, span Span) Counts {
-	t := newTicker(span, r.counter, r.requests, r.ups)
+	t := newTicker(span, r.counter, r.interval, r.requests, r.ups)
 	for _, s := range r.requests {
 		failed := r.meter.isError(s.Labels)
 		t.see(s, told)
@@ -232,53 +233,6 @@ func (r read) edges(told arms) []float64 {
 // processStart tells when a process began to count.
 const processStart = "process_start_time_seconds"
 
-// A ticker sorts what many series counted into ticks.
-type ticker struct {
-	span    Span
-	counter *collector.Counter
-	ticks   []Tick
-}
-
-// newTicker makes a tick of every moment at which one of the series has a sample.
-func newTicker(span Span, counter *collector.Counter, series ...[]collector.Series) *ticker {
-	var line []int64
-	for _, group := range series {
-		for _, s := range group {
-			line = merge(line, s.Points)
-		}
-	}
-	t := &ticker{span: span, counter: counter}
-	for _, ms := range line {
-		if at := time.UnixMilli(ms); at.After(span.From) && !at.After(span.To) {
-			t.ticks = append(t.ticks, Tick{At: at})
-		}
-	}
-	return t
-}
-
-// merge adds the times of points to a sorted line of times. Nearly always they
-// are all there: the series of a scrape share their times.
-func merge(line []int64, points []collector.Point) []int64 {
-	i, known := 0, true
-	for _, p := range points {
-		for i < len(line) && line[i] < p.T {
-			i++
-		}
-		if i == len(line) || line[i] != p.T {
-			known = false
-			break
-		}
-	}
-	if known {
-		return line
-	}
-	for _, p := range points {
-		line = append(line, p.T)
-	}
-	slices.Sort(line)
-	return slices.Compact(line)
-}
-
 // A place is where a series is counted: in an arm, and in its instance where
 // that is asked for.
 type place struct {
@@ -310,76 +264,5 @@ func (tick *Tick) change(at place, change func(*Tally)) {
 		pod := tick.Pods[at.pod]
 		change(&pod)
 		tick.Pods[at.pod] = pod
-	}
-}
-
-// see notes the ticks at which a series was read.
-func (t *ticker) see(s collector.Series, told arms) {
-	at := told.place(s.Labels)
-	t.each(s.Points, func(tick *Tick, _ collector.Point) {
-		tick.change(at, func(tally *Tally) { tally.Seen = true })
-	})
-}
-
-// source notes whether a scrape went well.
-func (t *ticker) source(up collector.Series) {
-	t.each(up.Points, func(tick *Tick, p collector.Point) {
-		if p.V != 0 {
-			tick.Source = SourceUp
-		} else if tick.Source == SourceUnknown {
-			tick.Source = SourceRefused
-		}
-	})
-}
-
-// each walks the ticks of the points.
-func (t *ticker) each(points []collector.Point, visit func(*Tick, collector.Point)) {
-	i := 0
-	for _, p := range points {
-		for i < len(t.ticks) && t.ticks[i].At.UnixMilli() < p.T {
-			i++
-		}
-		if i < len(t.ticks) && t.ticks[i].At.UnixMilli() == p.T {
-			visit(&t.ticks[i], p)
-		}
-	}
-}
-
-// add counts the differences of a series that lie wholly within the span.
-func (t *ticker) add(s collector.Series, told arms, count func(*Tally, float64)) {
-	at := told.place(s.Labels)
-	if !at.subject && !at.control {
-		return
-	}
-	i := 0
-	for d := range t.counter.Deltas(s) {
-		if d.N == 0 || d.Begin.Before(t.span.From) || d.At.After(t.span.To) {
-			continue
-		}
-		for i < len(t.ticks) && t.ticks[i].At.Before(d.At) {
-			i++
-		}
-		if i < len(t.ticks) && t.ticks[i].At.Equal(d.At) {
-			t.ticks[i].change(at, func(tally *Tally) { count(tally, d.N) })
-		}
-	}
-}
-
-// finish returns the ticks. A histogram whose buckets were reset one scrape
-// apart may show less than none for a moment.
-func (t *ticker) finish() []Tick {
-	for i := range t.ticks {
-		floor(t.ticks[i].Subject.Slower)
-		floor(t.ticks[i].Control.Slower)
-		for _, pod := range t.ticks[i].Pods {
-			floor(pod.Slower)
-		}
-	}
-	return t.ticks
-}
-
-func floor(values []float64) {
-	for i := range values {
-		values[i] = max(0, values[i])
 	}
 }

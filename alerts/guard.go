@@ -63,6 +63,16 @@ func leastFavourable(frozen, control Ratio, limit float64) float64 {
 	return max(frozen.Value(), control.Value(), 1/n)
 }
 
+// telling is the control if it says anything: it had enough requests, or is
+// proven to be ill itself. One error of three requests that an old version still
+// drains would else hide a real fault.
+func telling(frozen, control Ratio, limit, enough float64) Ratio {
+	if control.N >= enough || guard(control, leastFavourable(frozen, Ratio{}, limit)) >= guardNeeded {
+		return control
+	}
+	return Ratio{}
+}
+
 // minDetectable is the smallest ratio to the baseline whose expected guard
 // proves it over n requests and which is over the limit; 0 when none does.
 func minDetectable(n, base, limit float64) float64 {

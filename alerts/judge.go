@@ -106,6 +106,7 @@ func (g Gate) weigh(signal Signal, counts Counts, scene Scene) Assessment {
 			a.SpansOver++
 		}
 	}
+	control = telling(signal.Frozen, control, g.Limit, scene.Policy.MinRequests)
 	a.Base = g.base(signal.Frozen, control, scene.Subject.Baseline)
 	a.Guard = guard(a.Window, a.Base.Value)
 	return a
@@ -154,6 +155,10 @@ func (f *Finding) cover(signal Signal, counts Counts, scene Scene) {
 		}
 		n, _ := signal.Of(tick.Subject)
 		total += n
+		if !tick.Begin.IsZero() {
+			// What one instance is late by is not missed while another was read.
+			times = append(times, tick.Begin)
+		}
 		times = append(times, tick.At)
 	}
 	f.observed(times, scene)

@@ -45,9 +45,9 @@ func (s Scene) probed(ctx context.Context, span Span, metric string, kinds, targ
 // dependencyDown names a dependency of the service that did not answer when
 // the evidence began, "" when all did.
 func dependencyDown(ctx context.Context, scene Scene, began time.Time) (string, error) {
-	// Its probe may be read an interval after the requests that failed with it,
-	// and find out no sooner than at its deadline.
-	around := Span{From: began.Add(-staleAfter(scene.Interval)), To: began.Add(2 * scene.Interval)}
+	// Its probe may find out no sooner than at its deadline, after the requests
+	// that failed with it.
+	around := Span{From: began.Add(-scene.Interval), To: began.Add(2 * scene.Interval)}
 	for _, d := range []struct{ kinds, targets []string }{
 		{[]string{"postgres"}, scene.Service.Databases},
 		{queueKinds, scene.Service.Queues},
@@ -57,12 +57,26 @@ func dependencyDown(ctx context.Context, scene Scene, began time.Time) (string, 
 			return "", err
 		}
 		for _, s := range series {
-			if slices.ContainsFunc(s.Points, func(p collector.Point) bool { return p.V == 0 }) {
+			if downAt(s.Points, began) {
 				return s.Labels.Get("kind") + ":" + s.Labels.Get("target"), nil
 			}
 		}
 	}
 	return "", nil
+}
+
+// downAt says whether one of the readings up to a time, or the first after it, is
+// that nothing answers.
+func downAt(points []collector.Point, at time.Time) bool {
+	for _, p := range points {
+		if p.V == 0 {
+			return true
+		}
+		if p.T > at.UnixMilli() {
+			return false
+		}
+	}
+	return false
 }
 
 // newest is the time of the newest sample of any of the series, zero without one.
