@@ -22,19 +22,44 @@ const (
 // arms tell the series of what is judged from the series of what it is
 // compared with.
 type arms struct {
-	subject, control Labels
-	version          string          // the label that tells versions apart, where it is there
-	scope            Labels          // how the subject is named to readers
-	others           map[string]bool // instances that serve nothing but other versions now
-	seen             []string        // versions that were seen
-	byPod            bool            // count the subject by instance as well
+	subject selection
+	control Labels
+	idle    Labels          // the canary track where no canary is judged: its scrapes say nothing
+	version string          // the label that tells versions apart, where it is there
+	scope   Labels          // how the subject is named to readers
+	ours    map[string]bool // instances that served the version under the rollout
+	others  map[string]bool // instances that serve nothing but other versions now
+	former  map[string]bool // instances that served nothing but other versions, and serve none now
+	tracked bool            // a canary is judged, and told by its track
+	seen    []string        // versions that were seen
+	byPod   bool            // count the subject by instance as well
 }
+
+// A selection is the series that have all labels of one set, and not those of
+// another.
+type selection struct{ with, without Labels }
+
+func (s selection) match(l labels.Labels) bool {
+	return s.with.match(l) && (len(s.without) == 0 || !s.without.match(l))
+}
+
+// String writes the selection as a selector does.
+func (s selection) String() string {
+	return strings.ReplaceAll(s.without.String(), `="`, `!="`) + s.with.String()
+}
+
+// judgesCanary says whether the new version is where the canary is. After its
+// promotion deploy tools scale the canary to nothing.
+func (s Subject) judgesCanary() bool { return s.Strategy == Canary && !s.Promoted }
 
 // tell finds how new is told from old in the service's series of requests.
 func tell(scene Scene, requests []collector.Series) arms {
 	service, subject := scene.Service, scene.Subject
-	if canary, ok := service.Tracks[canaryTrack]; ok && subject.Strategy == Canary {
-		return arms{subject: canary, control: service.Tracks[stableTrack], scope: canary}
+	var idle Labels
+	if canary, ok := service.Tracks[canaryTrack]; ok && subject.judgesCanary() {
+		return arms{subject: selection{with: canary}, control: service.Tracks[stableTrack], scope: canary, tracked: true}
+	} else if ok {
+		idle = canary
 	}
 	versions := map[string]bool{}
 	for _, s := range requests {
@@ -43,19 +68,24 @@ func tell(scene Scene, requests []collector.Series) arms {
 		}
 	}
 	if service.VersionLabel == "" || len(versions) == 0 {
-		return arms{}
+		return arms{subject: selection{without: idle}, idle: idle}
 	}
 	a := arms{
-		subject: Labels{service.VersionLabel: subject.Version}, version: service.VersionLabel,
+		subject: selection{with: Labels{service.VersionLabel: subject.Version}}, version: service.VersionLabel,
+		idle:  idle,
 		scope: Labels{service.VersionLabel: subject.Version}, seen: slices.Sorted(maps.Keys(versions)),
 	}
-	a.others = a.serveOthers(requests, scene.Now.Add(-staleAfter(scene.Interval)))
+	a.ours, a.former = a.serving(requests, subject.StartedAt.Add(-time.Millisecond))
+	ours, others := a.serving(requests, scene.Now.Add(-staleAfter(scene.Interval)))
+	a.others = others
+	maps.DeleteFunc(a.former, func(instance string, _ bool) bool { return ours[instance] || others[instance] })
 	return a
 }
 
-// serveOthers finds the instances whose series since then are all of other versions.
-func (a arms) serveOthers(requests []collector.Series, since time.Time) map[string]bool {
-	others, ours := map[string]bool{}, map[string]bool{}
+// serving finds the instances that served the version since then, and those
+// that served nothing but other ones.
+func (a arms) serving(requests []collector.Series, since time.Time) (ours, others map[string]bool) {
+	ours, others = map[string]bool{}, map[string]bool{}
 	for _, s := range requests {
 		if s.Points[len(s.Points)-1].T <= since.UnixMilli() {
 			continue
@@ -67,7 +97,7 @@ func (a arms) serveOthers(requests []collector.Series, since time.Time) map[stri
 		}
 	}
 	maps.DeleteFunc(others, func(instance string, _ bool) bool { return ours[instance] })
-	return others
+	return ours, others
 }
 
 // isSubject says whether a series is of what is judged.
@@ -76,7 +106,7 @@ func (a arms) isSubject(l labels.Labels) bool { return a.subject.match(l) }
 // isControl says whether a series is of what the subject is compared with.
 func (a arms) isControl(l labels.Labels) bool {
 	if a.version != "" {
-		return l.Get(a.version) != a.subject[a.version]
+		return l.Get(a.version) != a.subject.with[a.version]
 	}
 	return len(a.control) > 0 && a.control.match(l)
 }
@@ -85,11 +115,17 @@ func (a arms) isControl(l labels.Labels) bool {
 // version, so any address counts that does not serve other versions now: a
 // version that never answered has no series that could name it.
 func (a arms) scrapes(l labels.Labels) bool {
+	if a.isIdle(l) {
+		return false
+	}
 	if a.version != "" {
 		return !a.others[l.Get(model.InstanceLabel)]
 	}
 	return a.subject.match(l)
 }
+
+// isIdle says whether an `up` series is of a canary where none is judged.
+func (a arms) isIdle(l labels.Labels) bool { return len(a.idle) > 0 && a.idle.match(l) }
 
 // match says whether a series has all the labels.
 func (want Labels) match(l labels.Labels) bool {

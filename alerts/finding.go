@@ -108,13 +108,12 @@ type Evidence struct {
 // A Subject is the rollout as gates see it: which service, what is new in it
 // and since when. Everything else of a rollout is the judge's.
 type Subject struct {
-	Service         string
-	Version         string
-	PreviousVersion string
-	Strategy        Strategy
-	Rollback        bool // the rollout is itself a rollback
-	StartedAt       time.Time
-	Baseline        Baseline // frozen at registration
+	Service   string
+	Version   string
+	Strategy  Strategy
+	Promoted  bool // a promotion was latched: what a canary showed is shown
+	StartedAt time.Time
+	Baseline  Baseline // frozen at registration
 }
 
 // A Strategy is how a version is put in production.

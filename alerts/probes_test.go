@@ -3,6 +3,7 @@ package alerts
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,15 +159,21 @@ func TestFailedJobsAreSummedAndTheSourceIsSaid(t *testing.T) {
 		"a counter that resets": {series(well, mail, total("a", "1000x40 5x40")), OK, 35, "threshold on bullmq_job_failed_total (1) and asynq_tasks_failed_total (1)"},
 		"retained, then trimmed": {series(well, mail, count("a", "failed", "10x10 60x10 20x10 80x50"), count("a", "waiting", "0+9x80")), Firing, 140,
 			"threshold on asynq_tasks_failed_total (1) and bullmq_job_count (1)"},
-		"counted once only": {series(well, mail, total("a", "0x80"), count("a", "failed", "0+9x80")), OK, 30, "threshold on bullmq_job_failed_total (1) and asynq_tasks_failed_total (1)"},
-		"discovered late":   {series(well, mail, count("a", "failed", "_x20 5000x60")), OK, 30, "threshold on asynq_tasks_failed_total (1) and bullmq_job_count (1)"},
-		"not ours":          {series(well, mail, other), OK, 30, "threshold on asynq_tasks_failed_total (1)"},
+		"counted once only":             {series(well, mail, total("a", "0+0.5x80"), count("a", "failed", "0+0.25x80")), OK, 70, "threshold on bullmq_job_failed_total (1) and asynq_tasks_failed_total (1)"},
+		"the counter is born with them": {series(well, mail, total("a", "_x20 150x60"), count("a", "failed", "0x20 150x60")), Firing, 180, "threshold on bullmq_job_failed_total (1) and asynq_tasks_failed_total (1)"},
+		"the counter alone is late":     {series(well, mail, total("a", "_x20 5000x60")), OK, 30, "threshold on bullmq_job_failed_total (1) and asynq_tasks_failed_total (1)"},
+		"born, and trimmed at once":     {series(well, mail, total("a", "_x20 150x60"), count("a", "failed", "0x20 10x60")), Firing, 180, "threshold on bullmq_job_failed_total (1) and asynq_tasks_failed_total (1)"},
+		"the counter stands still":      {series(well, mail, total("a", "7x80"), count("a", "failed", "0+9x80")), Firing, 750, "threshold on asynq_tasks_failed_total (1) and bullmq_job_count (1)"},
+		"what is retained is capped":    {series(well, mail, count("a", "failed", "50x80")), OK, 30, "threshold on asynq_tasks_failed_total (1) and bullmq_job_count (1)"},
+		"discovered late":               {series(well, mail, count("a", "failed", "_x20 5000x60")), OK, 30, "threshold on asynq_tasks_failed_total (1) and bullmq_job_count (1)"},
+		"not ours":                      {series(well, mail, other), OK, 30, "threshold on asynq_tasks_failed_total (1)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := findings(t, probeScene(t, service, 20*time.Minute, c.series))["queue_failed"]
 			require.Equal(t, c.state, f.State, f.Message)
 			require.Equal(t, c.jobs, *f.Observed)
 			require.Equal(t, c.method, f.Evidence.Method)
+			require.Equal(t, strings.Contains(c.method, "bullmq_job_count"), f.Evidence.Resolution != "", "what is not retained is missed")
 			require.Equal(t, Hold, f.Mode)
 			require.Equal(t, 1.0, f.Coverage)
 		})

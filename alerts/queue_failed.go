@@ -30,7 +30,8 @@ var queueFailed = Gate{
 }
 
 // failureSources are the series that tell of failed jobs, the better first. A
-// queue is counted by the first one it has.
+// queue is counted by the one that tells of the most: a counter stands still
+// where workers keep no metrics, what is retained is trimmed.
 var failureSources = []struct {
 	metric  string
 	state   string // the label state, for a metric that has it
@@ -43,10 +44,11 @@ var failureSources = []struct {
 
 // failures are the failed jobs of a service's queues.
 type failures struct {
-	series []collector.Series
-	total  float64
-	method []string  // which sources were counted
-	over   time.Time // when the total reached the limit; zero if it did not
+	series  []collector.Series
+	total   float64
+	method  []string  // which sources were counted
+	trimmed int       // queues of which only the retained failures are known
+	over    time.Time // when the total reached the limit; zero if it did not
 }
 
 func evalQueueFailed(ctx context.Context, gate Gate, scene Scene) (Finding, error) {
@@ -64,7 +66,7 @@ func evalQueueFailed(ctx context.Context, gate Gate, scene Scene) (Finding, erro
 	f.Since = scene.EvidenceFrom()
 	f.Window = short(scene.Now.Sub(f.Since).Truncate(time.Second))
 	f.Query = gate.query(scene.Service)
-	f.Evidence = &Evidence{Method: "threshold on " + strings.Join(failed.method, " and ")}
+	f.Evidence = &Evidence{Method: "threshold on " + strings.Join(failed.method, " and "), Resolution: failed.resolution()}
 	f.observed(times(slices.Concat(failed.series, answered(ups))), scene)
 	counted := fmt.Sprintf("%g jobs failed since the rollout started", failed.total)
 	switch {
@@ -85,41 +87,83 @@ func evalQueueFailed(ctx context.Context, gate Gate, scene Scene) (Finding, erro
 	return f, nil
 }
 
+// A queueCount is what one source told of one queue.
+type queueCount struct {
+	source int // of failureSources
+	rises  map[int64]float64
+}
+
+func (c queueCount) total() float64 {
+	total := 0.0
+	for _, n := range c.rises {
+		total += n
+	}
+	return total
+}
+
 // countFailures sums what the service's queues failed since the rollout started.
 func countFailures(ctx context.Context, limit float64, scene Scene) (failures, error) {
 	var all failures
-	counted := map[string]bool{} // queues that a better source told of
-	rises := map[int64]float64{}
-	span := scene.underRollout()
-	span.From = span.From.Add(-time.Millisecond) // a value at the very start is a mark to count from
-	for _, source := range failureSources {
-		series, err := scene.probed(ctx, span, source.metric, nil, scene.Service.Queues)
+	most := map[string]queueCount{}
+	read := map[string][]collector.Point{} // when the retained failures of a queue were read
+	for i, source := range slices.Backward(failureSources) {
+		series, err := readFailures(ctx, scene, source.metric, source.state)
 		if err != nil {
 			return failures{}, err
 		}
-		now := map[string]bool{}
 		for _, s := range series {
 			queue := s.Labels.Get("target") + "/" + s.Labels.Get("queue")
-			if counted[queue] || s.Labels.Get("state") != source.state {
+			under := from(scene.EvidenceFrom(), s.Points)
+			if len(under) == 0 {
 				continue
 			}
-			now[queue] = true
-			all.series = append(all.series, s)
-			addRises(rises, s.Points, source.trimmed)
-		}
-		if len(now) > 0 {
-			all.method = append(all.method, fmt.Sprintf("%s (%d)", source.metric, len(now)))
-		}
-		for queue := range now {
-			counted[queue] = true
+			c := queueCount{source: i, rises: map[int64]float64{}}
+			addRises(c.rises, under, source.trimmed)
+			if source.trimmed {
+				read[queue] = s.Points
+			} else if first := under[0]; first == s.Points[0] && readBefore(read[queue], first.T, scene.Interval) {
+				c.rises[first.T] += first.V
+			}
+			all.series = append(all.series, collector.Series{Labels: s.Labels, Points: under})
+			if before, known := most[queue]; !known || c.total() >= before.total() {
+				most[queue] = c
+			}
 		}
 	}
-	all.sum(rises, limit)
+	all.add(most, limit)
 	return all, nil
 }
 
+// readFailures reads a source of failed jobs. What came before the rollout is
+// read only to know what is new in it.
+func readFailures(ctx context.Context, scene Scene, metric, state string) ([]collector.Series, error) {
+	span := scene.underRollout()
+	span.From = span.From.Add(-lookback * scene.Interval)
+	series, err := scene.probed(ctx, span, metric, nil, scene.Service.Queues)
+	return slices.DeleteFunc(series, func(s collector.Series) bool { return s.Labels.Get("state") != state }), err
+}
+
+// from leaves out what came before: a value at the very start is a mark to
+// count from.
+func from(start time.Time, points []collector.Point) []collector.Point {
+	i := slices.IndexFunc(points, func(p collector.Point) bool { return p.T >= start.UnixMilli() })
+	if i < 0 {
+		return nil
+	}
+	return points[i:]
+}
+
+// readBefore says whether a queue was read in the two intervals before: then a
+// counter that is new was born with its first failures. A queue that is
+// discovered late brings its whole past with it.
+func readBefore(points []collector.Point, at int64, interval time.Duration) bool {
+	return slices.ContainsFunc(points, func(p collector.Point) bool {
+		return p.T < at && p.T >= at-2*interval.Milliseconds()
+	})
+}
+
 // addRises adds what a series grew by at each sample. Its first value only sets
-// the mark: a queue that is discovered late brings its whole past with it.
+// the mark.
 func addRises(rises map[int64]float64, points []collector.Point, trimmed bool) {
 	for i := 1; i < len(points); i++ {
 		before, p := points[i-1], points[i]
@@ -130,6 +174,34 @@ func addRises(rises map[int64]float64, points []collector.Point, trimmed bool) {
 			rises[p.T] += p.V
 		}
 	}
+}
+
+// add sums the queues, and notes what each was counted by.
+func (f *failures) add(queues map[string]queueCount, limit float64) {
+	rises, used := map[int64]float64{}, make([]int, len(failureSources))
+	for _, c := range queues {
+		used[c.source]++
+		for t, n := range c.rises {
+			rises[t] += n
+		}
+	}
+	for i, source := range failureSources {
+		if used[i] > 0 {
+			f.method = append(f.method, fmt.Sprintf("%s (%d)", source.metric, used[i]))
+		}
+		if source.trimmed {
+			f.trimmed += used[i]
+		}
+	}
+	f.sum(rises, limit)
+}
+
+// resolution says what cannot be seen.
+func (f *failures) resolution() string {
+	if f.trimmed == 0 {
+		return ""
+	}
+	return fmt.Sprintf("of %d queues only the retained failures are known: what is removed in between is missed", f.trimmed)
 }
 
 // sum adds up the rises and finds when they reached the limit.

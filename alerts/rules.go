@@ -176,11 +176,18 @@ func (g Gate) alert(service *Service, expr string, hold time.Duration) rule {
 			"runbook_url": runbooks + g.AlertName() + ".md",
 		},
 	}
+	if word := asksFor[g.Mode]; word != "" {
+		r.Labels["rollwatch"] = word
+	}
 	if hold > 0 {
 		r.For = short(hold)
 	}
 	return r
 }
+
+// asksFor is what a gate asks for of a rollout when it fires, as the label
+// `rollwatch` that alerts are routed by.
+var asksFor = map[Mode]string{Hold: "hold", Enforce: "rollback"}
 
 // severity is how urgent a gate's alert is.
 var severity = map[Mode]string{Observe: "info", Hold: "warning", Enforce: "critical"}

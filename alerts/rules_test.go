@@ -59,6 +59,7 @@ func TestEveryAlertSaysWhatItIsAndHasARunbook(t *testing.T) {
 			}
 			require.Regexp(t, `^Rollwatch([A-Z][a-z0-9]+)+$`, rule.Alert)
 			require.Contains(t, []string{"info", "warning", "critical"}, rule.Labels["severity"], rule.Alert)
+			require.Equal(t, map[string]string{"critical": "rollback", "warning": "hold"}[rule.Labels["severity"]], rule.Labels["rollwatch"], rule.Alert)
 			require.Regexp(t, `^[A-Z].*\.$`, rule.Annotations["summary"], rule.Alert)
 			require.NotContains(t, rule.Annotations["summary"], "{{", "a summary is static")
 			require.Regexp(t, `^[^{]*{{ \$value|^api has`, rule.Annotations["description"], rule.Alert)

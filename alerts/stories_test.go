@@ -49,7 +49,7 @@ func sceneOf(t *testing.T, service *Service, after time.Duration, series map[str
 	t.Helper()
 	scene := Scene{
 		Window: windowtest.New(t, interval, series), Service: service,
-		Subject:  Subject{Service: service.Name, Version: "2", PreviousVersion: "1", Strategy: Rolling, StartedAt: started},
+		Subject:  Subject{Service: service.Name, Version: "2", Strategy: Rolling, StartedAt: started},
 		Now:      started.Add(after),
 		Interval: interval, Grace: time.Minute, Policy: Policy{MinRequests: 100},
 	}

@@ -6,10 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/prometheus/common/model"
-
-	"github.com/rollwatch/rollwatch/collector"
 )
 
 // targetDown finds a version that does not answer. That one never answered at
@@ -38,31 +34,6 @@ const healthyMetric = "rollwatch_http_healthy"
 // is its own.
 const othersServing = 2
 
-// A lamp is one thing that says whether the version answers: its health
-// endpoint, or the scrape of one instance.
-type lamp struct {
-	name    string
-	points  []collector.Point // 1 well, 0 not
-	fresh   bool
-	failing time.Time // since when it fails without a break; zero while it is well
-}
-
-// lit makes a lamp of what was read up to scene.Now.
-func lit(name string, points []collector.Point, scene Scene) lamp {
-	last := time.UnixMilli(points[len(points)-1].T)
-	return lamp{
-		name: name, points: points, failing: failingSince(points),
-		fresh: scene.Now.Sub(last) <= staleAfter(scene.Interval),
-	}
-}
-
-// lamps are everything that tells whether the version answers.
-type lamps struct {
-	health    []lamp // one, or none
-	instances []lamp // the scrapes of what is judged
-	control   []lamp // the scrapes of what it is compared with
-}
-
 func evalTargetDown(ctx context.Context, gate Gate, scene Scene) (Finding, error) {
 	all, err := gatherLamps(ctx, scene)
 	if err != nil {
@@ -72,9 +43,8 @@ func evalTargetDown(ctx context.Context, gate Gate, scene Scene) (Finding, error
 	limit := gate.For.Seconds()
 	f.Limit, f.Window, f.Since = &limit, short(gate.For), scene.EvidenceFrom()
 	f.Query, f.Evidence = gate.query(scene.Service), &Evidence{Method: "consecutive"}
-	f.observed(times(all.series()), scene)
-
-	judged := slices.Concat(all.health, all.instances)
+	judged := all.judged()
+	f.observed(times(seriesOf(judged)), scene)
 	failing := slices.DeleteFunc(slices.Clone(judged), func(l lamp) bool { return !l.fresh || l.failing.IsZero() })
 	fresh := slices.ContainsFunc(judged, func(l lamp) bool { return l.fresh })
 	switch {
@@ -97,7 +67,7 @@ func evalTargetDown(ctx context.Context, gate Gate, scene Scene) (Finding, error
 // weighFailing decides what lamps that are out mean.
 func (g Gate) weighFailing(ctx context.Context, f *Finding, all lamps, failing []lamp, scene Scene) error {
 	slices.SortFunc(failing, func(a, b lamp) int { return a.failing.Compare(b.failing) })
-	longest := failing[0]
+	longest := g.decisive(failing, scene)
 	f.Since = longest.failing
 	lasted := scene.Now.Sub(longest.failing).Seconds()
 	f.Observed, f.N = &lasted, float64(len(longest.points))
@@ -127,115 +97,23 @@ func (g Gate) weighFailing(ctx context.Context, f *Finding, all lamps, failing [
 		f.blame(Dependency, down+" was down when it began")
 	case all.controlDown():
 		f.blame(Dependency, "the stable instances do not answer either")
+	case longest.excuse != "":
+		f.blame(Pod, longest.excuse)
 	case !isFailing(all.health) && serving >= othersServing:
 		f.blame(Pod, fmt.Sprintf("%d other instances serve", serving))
 	}
 	return nil
 }
 
-// gatherLamps reads what tells whether the version answers.
-func gatherLamps(ctx context.Context, scene Scene) (lamps, error) {
-	var all lamps
-	health, err := gatherHealth(ctx, scene)
-	if err != nil {
-		return lamps{}, err
-	}
-	if len(health) > 0 {
-		all.health = []lamp{lit("health", health, scene)}
-	}
-	span := scene.underRollout()
-	ups, err := scene.Window.Select(ctx, span.From, span.To, equal(model.MetricNameLabel, scrapeUp), equal("job", scene.Service.Name))
-	if err != nil {
-		return lamps{}, fmt.Errorf("select %s: %w", scrapeUp, err)
-	}
-	told, err := tellArms(ctx, scene)
-	if err != nil {
-		return lamps{}, err
-	}
-	for _, up := range ups {
-		l := lit("scrape of "+up.Labels.Get(model.InstanceLabel), up.Points, scene)
-		if told.scrapes(up.Labels) {
-			all.instances = append(all.instances, l)
-		} else {
-			all.control = append(all.control, l)
+// decisive is the lamp that decides: the one that is out longest of those that
+// only the version can have put out, once that is long enough, else of all.
+func (g Gate) decisive(failing []lamp, scene Scene) lamp {
+	for _, l := range failing {
+		if l.excuse == "" && scene.Now.Sub(later(l.failing, scene.warm())) >= g.For {
+			return l
 		}
 	}
-	return all, nil
-}
-
-// gatherHealth is 1 at each reading of the service's health that went well.
-func gatherHealth(ctx context.Context, scene Scene) ([]collector.Point, error) {
-	if scene.Service.Health.URL == "" {
-		return nil, nil
-	}
-	span := scene.underRollout()
-	name := []string{scene.Service.Name}
-	ups, err := scene.probed(ctx, span, probeUp, []string{"http"}, name)
-	if err != nil {
-		return nil, err
-	}
-	said, err := scene.probed(ctx, span, healthyMetric, nil, name)
-	if err != nil {
-		return nil, err
-	}
-	ill := map[int64]bool{}
-	for _, s := range said {
-		for _, p := range s.Points {
-			ill[p.T] = p.V == 0
-		}
-	}
-	var points []collector.Point
-	for _, s := range ups {
-		for _, p := range s.Points {
-			if ill[p.T] {
-				p.V = 0
-			}
-			points = append(points, p)
-		}
-	}
-	return points, nil
-}
-
-// series are the lamps of what is judged, as series.
-func (l lamps) series() []collector.Series {
-	var all []collector.Series
-	for _, lamp := range slices.Concat(l.health, l.instances) {
-		all = append(all, collector.Series{Points: lamp.points})
-	}
-	return all
-}
-
-// serving is how many instances of what is judged answer.
-func (l lamps) serving() int {
-	n := 0
-	for _, lamp := range l.instances {
-		if lamp.fresh && lamp.failing.IsZero() {
-			n++
-		}
-	}
-	return n
-}
-
-// controlDown says whether there is something to compare with and none of it answers.
-func (l lamps) controlDown() bool {
-	return len(l.control) > 0 && !slices.ContainsFunc(l.control, func(c lamp) bool { return c.failing.IsZero() || !c.fresh })
-}
-
-func isFailing(all []lamp) bool {
-	return slices.ContainsFunc(all, func(l lamp) bool { return l.fresh && !l.failing.IsZero() })
-}
-
-// recovered is when the last lamp that had failed was well again, since if none had.
-func recovered(all []lamp, since time.Time) time.Time {
-	for _, l := range all {
-		for i := len(l.points) - 2; i >= 0; i-- {
-			if l.points[i].V == 0 {
-				since = later(since, time.UnixMilli(l.points[i+1].T))
-				break
-			}
-		}
-	}
-	return since
+	return failing[0]
 }
 
 // answers are the expressions that are 0 while a service does not answer.

@@ -2,9 +2,13 @@
 package deploy_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
@@ -90,4 +94,68 @@ func TestServersTakeTheirConfiguration(t *testing.T) {
 	text, err := os.ReadFile("alertmanager/alertmanager.yml")
 	require.NoError(t, err)
 	live.Alertmanager(t, string(text))
+}
+
+// An alert of the shipped rules that asks for a rollback goes to who is on call.
+func TestAlertsThatAskForARollbackGoToOnCall(t *testing.T) {
+	text, err := os.ReadFile("alertmanager/alertmanager.yml")
+	require.NoError(t, err)
+	alertmanager := live.Alertmanager(t, string(text))
+	rules := shippedAlerts(t)
+	body, err := json.Marshal(rules)
+	require.NoError(t, err)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	response, err := client.Post(alertmanager.URL+"/api/v2/alerts", "application/json", bytes.NewReader(body))
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusOK, response.StatusCode)
+
+	var routed []struct {
+		Labels    map[string]string
+		Receivers []struct{ Name string }
+	}
+	require.Eventually(t, func() bool {
+		response, err := client.Get(alertmanager.URL + "/api/v2/alerts")
+		require.NoError(t, err)
+		defer response.Body.Close()
+		require.NoError(t, json.NewDecoder(response.Body).Decode(&routed))
+		return len(routed) == len(rules)
+	}, 10*time.Second, 50*time.Millisecond)
+	for _, alert := range routed {
+		receiver := map[string]string{"critical": "on-call", "warning": "team"}[alert.Labels["severity"]]
+		require.Len(t, alert.Receivers, 1, alert.Labels)
+		require.Equal(t, receiver, alert.Receivers[0].Name, alert.Labels)
+	}
+}
+
+// A firing is an alert as Alertmanager takes it.
+type firing struct {
+	Labels map[string]string `json:"labels"`
+}
+
+// shippedAlerts are the alerts of the shipped rules, as if all fired.
+func shippedAlerts(t *testing.T) []firing {
+	t.Helper()
+	text, err := os.ReadFile("../alerts/rollback.rules.yml")
+	require.NoError(t, err)
+	var file struct {
+		Groups []struct {
+			Rules []struct {
+				Alert  string            `yaml:"alert"`
+				Labels map[string]string `yaml:"labels"`
+			} `yaml:"rules"`
+		} `yaml:"groups"`
+	}
+	require.NoError(t, yaml.Unmarshal(text, &file))
+	var all []firing
+	for _, group := range file.Groups {
+		for _, rule := range group.Rules {
+			if rule.Alert != "" {
+				rule.Labels["alertname"] = rule.Alert
+				all = append(all, firing{rule.Labels})
+			}
+		}
+	}
+	require.NotEmpty(t, all)
+	return all
 }
