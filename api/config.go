@@ -1,6 +1,10 @@
 package api
 
-import "github.com/rollwatch/rollwatch/probes/probe"
+import (
+	"fmt"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+)
 
 // Config is the `api:` section.
 type Config struct {
@@ -28,4 +32,20 @@ func (c Config) Validate() []probe.Fault {
 		}}
 	}
 	return nil
+}
+
+// CheckFile says why the tokens file cannot be used, if there is one.
+func (c Config) CheckFile() error {
+	if c.TokensFile == "" {
+		return nil
+	}
+	file, err := probe.OpenRegular(c.TokensFile) // readTokens would wait for the writer of a pipe
+	if err != nil {
+		return fmt.Errorf("tokens_file: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("tokens_file: %w", err)
+	}
+	_, err = readTokens(c.TokensFile)
+	return err
 }

@@ -49,6 +49,9 @@ func NewFeeder(source Snapshot, window *Store, interval time.Duration, log *zap.
 func (f *Feeder) Run(ctx context.Context) error {
 	now := time.Now()
 	if err := f.resume(ctx, now); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was told to end before it had begun
+		}
 		return err
 	}
 	tick := time.NewTimer(f.untilNext(now))

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,22 +41,24 @@ type app struct {
 	status   *reloadStatus
 	broken   chan error // what ended without being told to
 
-	crew  atomic.Pointer[crew] // what runs by the configuration in force
-	busy  sync.Mutex           // one of start, reload and stop at a time
-	stops []stopStep
+	crew      atomic.Pointer[crew] // what runs by the configuration in force
+	reloading turn                 // of a reload, with the reading of its files
+	busy      turn                 // of start, of applying a configuration and of stop
+	stops     []stopStep           // by whoever has busy
+	stopped   bool                 // by whoever has busy
 }
 
 // newApp wires the daemon. Whatever can be refused (the configuration, a port,
 // a folder, a file) is refused here, and what was opened until then is given back.
 func newApp(ctx context.Context, opts appOptions) (_ *app, err error) {
-	a := &app{opts: opts, log: opts.log, status: newReloadStatus(), broken: make(chan error, 1)}
+	a := &app{opts: opts, log: opts.log, status: newReloadStatus(), broken: make(chan error, 1), reloading: newTurn(), busy: newTurn()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.stop(context.WithoutCancel(ctx)))
 		}
 	}()
 
-	config, err := opts.loader.load()
+	config, err := opts.loader.loadWithFiles()
 	if err != nil {
 		return nil, refusedConfig(err)
 	}
@@ -125,8 +126,8 @@ func (a *app) newHandler(config *Config, metrics http.Handler) (*api.Handler, er
 
 // start runs what newApp has wired.
 func (a *app) start() {
-	a.busy.Lock()
-	defer a.busy.Unlock()
+	_ = a.busy.take(context.Background()) // nobody stops what has not been started
+	defer a.busy.give()
 	a.onStop("stop judging", func(context.Context) error { a.crew.Load().stop(); return nil })
 	a.crew.Load().start(a)
 	serving := make(chan struct{})
@@ -197,18 +198,66 @@ func (a *app) read() {
 
 // stop ends everything in order: unready and drained first, then judging and
 // reading, and what remembers last.
+//
+// The end of ctx wins over whatever hangs: what a step stands on is then left
+// open under it, as a crash would leave it.
 func (a *app) stop(ctx context.Context) error {
-	a.busy.Lock()
-	defer a.busy.Unlock()
+	if err := a.busy.take(ctx); err != nil {
+		return fmt.Errorf("wait for the reload under way: %w", err)
+	}
+	defer a.busy.give()
+	a.stopped = true
 	var errs []error
 	for _, step := range slices.Backward(a.stops) {
-		if err := step.do(ctx); err != nil {
+		if err := orGiveUp(ctx, step.do); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", step.name, err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
 	a.stops = nil
 	return errors.Join(errs...)
 }
+
+// orGiveUp waits for do no longer than for ctx.
+func orGiveUp(ctx context.Context, do func(context.Context) error) error {
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A turn is a lock that can be waited for within a context.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+// take waits for the turn until ctx ends.
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// tryTake takes the turn if nobody has it.
+func (t turn) tryTake() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (t turn) give() { <-t }
 
 // newRegistry holds every metric that /metrics serves.
 func (a *app) newRegistry() *prometheus.Registry {

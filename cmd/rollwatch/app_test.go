@@ -11,17 +11,20 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rollwatch/rollwatch/internal/live"
+	"github.com/rollwatch/rollwatch/verdict"
 )
 
 // A running is a daemon that runs within a test.
@@ -271,4 +274,76 @@ func TestAReloadIsAppliedOrRefusedWhole(t *testing.T) {
 	})
 	clients, _ := one.Do(t, "CLIENT", "LIST").(string)
 	require.Equal(t, 1, strings.Count(clients, "name=rollwatch "))
+}
+
+// Reloads that come close together: each is applied or told that another one is
+// under way, and nothing breaks.
+func TestManyReloadsAtOnce(t *testing.T) {
+	t.Parallel()
+	redis := live.Redis(t)
+	r := runFile(t, fmt.Sprintf("interval: 1s\ndata_dir: ${DATA}\nredis: [{name: one, url: %q}]\n", redis.URL))
+	r.ready(t)
+	for range 5 {
+		var all sync.WaitGroup
+		for range 30 {
+			all.Go(func() {
+				resp, err := http.Post(r.url+"/-/reload", "", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer resp.Body.Close()
+				assert.Contains(t, []int{http.StatusOK, http.StatusServiceUnavailable}, resp.StatusCode)
+			})
+		}
+		all.Wait()
+	}
+	for range 20 { // and one that follows at once
+		require.NoError(t, r.reload(t.Context()))
+	}
+	r.ready(t)
+}
+
+// /metrics is answered while the engine is being changed.
+func TestMetricsDoNotWaitForAReload(t *testing.T) {
+	t.Parallel()
+	r := runFile(t, fmt.Sprintf("interval: 1s\ndata_dir: ${DATA}\nredis: [{name: one, url: \"redis://%s/0\"}]\n", live.Hang(t)))
+	require.NoError(t, r.judge.succeed(func() (*verdict.Engine, error) {
+		status, _ := r.get(t, "/metrics")
+		require.Equal(t, http.StatusOK, status)
+		return r.judge.now(), nil
+	}))
+}
+
+// A reload that hangs, and a part that does not end, must not hold up the end.
+func TestTheEndWaitsForNothingThatHangs(t *testing.T) {
+	t.Parallel()
+	a := &app{busy: newTurn(), reloading: newTurn()}
+	a.opts.loader = configLoader{lookup: environment(map[string]string{"REDIS_URL": "redis://127.0.0.1:1"})}
+	hangs := make(chan struct{})
+	defer close(hangs)
+	a.onStop("hang", func(context.Context) error { <-hangs; return nil })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, a.stop(ctx), "hang: context deadline exceeded")
+
+	require.True(t, a.busy.tryTake())
+	require.ErrorIs(t, a.stop(ctx), context.DeadlineExceeded)
+	a.busy.give()
+	require.ErrorIs(t, a.reload(t.Context()), errEnding)
+}
+
+// The contract file and the one of the compose stack run as they stand.
+func TestTheFilesThatAreHandedOutRun(t *testing.T) {
+	t.Parallel()
+	pg, redis, shop := live.Postgres(t), live.Redis(t), openShop(t)
+	for _, file := range []string{contractFile, "../../deploy/rollwatch.yml"} {
+		r := runLoader(t, configLoader{file: file, lookup: environment(map[string]string{
+			"DATABASE_URL": pg.URL, "REDIS_URL": redis.URL, "ROLLWATCH_DATA_DIR": t.TempDir(), "API_URL": shop.URL,
+			"API_HEALTH_URL": shop.URL + "/health", "API_METRICS_URL": shop.URL + "/metrics",
+		})})
+		r.ready(t)
+		status, health := r.get(t, "/health")
+		require.Equal(t, http.StatusOK, status, health)
+	}
 }

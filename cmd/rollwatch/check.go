@@ -26,7 +26,8 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Read every target once and say how each is",
 		Long: `Reads every target and every metrics page once and prints how each is. Exit
-codes: 0 all are up, 1 one is down (required or not), 2 the configuration is bad.`,
+codes: 0 all are up, 1 one is down (required or not), 2 the configuration is bad,
+or a file that it names cannot be used.`,
 		Example: `  rollwatch check --config.file=rollwatch.yml
   DATABASE_URL=postgres://... rollwatch check -o json`,
 		Args: wants(),
@@ -34,9 +35,9 @@ codes: 0 all are up, 1 one is down (required or not), 2 the configuration is bad
 	addConfigFlag(cmd)
 	output := addOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		config, err := loadFor(cmd)
+		config, err := loaderOf(cmd).loadWithFiles()
 		if err != nil {
-			return err
+			return refusedConfig(err)
 		}
 		set, err := openTargets(config)
 		if err != nil {

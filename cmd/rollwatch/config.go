@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -143,7 +142,7 @@ func (l configLoader) load() (*Config, error) {
 	r := newResolver(root)
 	r.resolve()
 	refused := fileSchema().Check(root)
-	prune(root, refused)
+	prune(root, refusalsOf(refused))
 	c := &Config{Sections: defaultSections(), Notices: r.notices}
 	d := decoder{root: root, config: c}
 	d.decode()
@@ -182,7 +181,7 @@ func (l configLoader) read() (*strictyaml.Node, error) {
 // readAtMost reads a file no further than limit, so that a wrong path does not
 // fill the memory.
 func readAtMost(path string, limit int) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := probe.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

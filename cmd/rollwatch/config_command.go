@@ -54,13 +54,15 @@ func newConfigCheck() *cobra.Command {
 		Use:   "check",
 		Short: "Name every fault of the configuration; exit code 2 if there is one",
 		Long: `Names every fault of the configuration with its line, column and cure, and what
-is left out or not read. Nothing is dialled: rollwatch check does that.`,
+is left out or not read. The files of secrets and tokens that it names are read
+too: what is refused here, rollwatch serve refuses. Nothing is dialled:
+rollwatch check does that.`,
 		Example: `  rollwatch config check --config.file=rollwatch.yml`,
 		Args:    wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			config, err := loadFor(cmd)
+			config, err := loaderOf(cmd).loadWithFiles()
 			if err != nil {
-				return err
+				return refusedConfig(err)
 			}
 			out := cmd.OutOrStdout()
 			for _, notice := range config.Notices {

@@ -45,15 +45,15 @@ func (d *decoder) decode() {
 // prune takes out of a section, or of the whole file, what the schema refused:
 // the entry of a list, or the key. The rest can be decoded and validated, so
 // that one fault does not hide the others.
-func prune(n *strictyaml.Node, refused strictyaml.Faults) {
+func prune(n *strictyaml.Node, refused refusals) {
 	n.Entries = slices.DeleteFunc(n.Entries, func(e strictyaml.Entry) bool {
-		itself, below := isRefused(e.Value, refused)
+		itself, below := refused.at(e.Value)
 		switch {
 		case itself || !below:
 			return itself
 		case e.Value.Kind == strictyaml.List:
 			e.Value.Items = slices.DeleteFunc(e.Value.Items, func(item *strictyaml.Node) bool {
-				itself, below := isRefused(item, refused)
+				itself, below := refused.at(item)
 				return itself || below
 			})
 			return false
@@ -65,14 +65,25 @@ func prune(n *strictyaml.Node, refused strictyaml.Faults) {
 	})
 }
 
-// isRefused says whether faults were found in a node itself, and below it.
-func isRefused(n *strictyaml.Node, refused strictyaml.Faults) (itself, below bool) {
-	for _, f := range refused {
-		rest, ok := strings.CutPrefix(f.Path, n.Path)
-		itself = itself || ok && rest == ""
-		below = below || ok && rest != "" && (rest[0] == '.' || rest[0] == '[')
+// refusals say where faults were found: at a path itself, and below it.
+type refusals struct{ itself, below map[string]bool }
+
+func refusalsOf(faults strictyaml.Faults) refusals {
+	r := refusals{map[string]bool{}, map[string]bool{}}
+	for _, f := range faults {
+		r.itself[f.Path] = true
+		for i, c := range f.Path {
+			if c == '.' || c == '[' {
+				r.below[f.Path[:i]] = true
+			}
+		}
 	}
-	return itself, below
+	return r
+}
+
+// at says whether faults were found in a node itself, and below it.
+func (r refusals) at(n *strictyaml.Node) (itself, below bool) {
+	return r.itself[n.Path], r.below[n.Path]
 }
 
 func (d *decoder) add(faults strictyaml.Faults) { d.faults = append(d.faults, faults...) }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,16 +13,14 @@ import (
 // A judge is the engine in office. A reload puts another in its place, which
 // takes everything up from the ledger; whoever asks knows nothing of that.
 type judge struct {
+	// mu is held by who writes. Whoever reads never waits for it: a registration
+	// takes seconds, and /metrics must answer meanwhile.
 	mu     sync.RWMutex
-	engine *verdict.Engine
+	engine atomic.Pointer[verdict.Engine]
 }
 
 // now is the engine in office.
-func (j *judge) now() *verdict.Engine {
-	j.mu.RLock()
-	defer j.mu.RUnlock()
-	return j.engine
-}
+func (j *judge) now() *verdict.Engine { return j.engine.Load() }
 
 // succeed lets find make the successor while nothing is written: a rollout
 // that the old engine registered behind its back would be watched by nobody.
@@ -32,7 +31,7 @@ func (j *judge) succeed(find func() (*verdict.Engine, error)) error {
 	if err != nil {
 		return err
 	}
-	j.engine = next
+	j.engine.Store(next)
 	return nil
 }
 
@@ -40,35 +39,35 @@ func (j *judge) succeed(find func() (*verdict.Engine, error)) error {
 func (j *judge) Register(ctx context.Context, reg verdict.Registration, key string) (verdict.Rollout, bool, error) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	return j.engine.Register(ctx, reg, key)
+	return j.now().Register(ctx, reg, key)
 }
 
 // AddStage implements api.Judge.
 func (j *judge) AddStage(ctx context.Context, id string, stage verdict.Stage) (verdict.Rollout, error) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	return j.engine.AddStage(ctx, id, stage)
+	return j.now().AddStage(ctx, id, stage)
 }
 
 // Finish implements api.Judge.
 func (j *judge) Finish(ctx context.Context, id string, outcome verdict.Outcome) (verdict.Rollout, error) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	return j.engine.Finish(ctx, id, outcome)
+	return j.now().Finish(ctx, id, outcome)
 }
 
 // SetOverride implements api.Judge.
 func (j *judge) SetOverride(ctx context.Context, id string, override verdict.Override) (verdict.Rollout, error) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	return j.engine.SetOverride(ctx, id, override)
+	return j.now().SetOverride(ctx, id, override)
 }
 
 // ReplayDelivery implements api.Judge.
 func (j *judge) ReplayDelivery(ctx context.Context, id string) (verdict.Delivery, error) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	return j.engine.ReplayDelivery(ctx, id)
+	return j.now().ReplayDelivery(ctx, id)
 }
 
 // Rollout implements api.Judge.

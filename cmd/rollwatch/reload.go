@@ -14,18 +14,37 @@ import (
 	"github.com/rollwatch/rollwatch/verdict"
 )
 
-var errBusy = errors.New("another reload or the end of the daemon is under way")
+// The refusals of a reload that was not tried.
+var (
+	errReloading = &verdict.Error{Code: verdict.Unavailable, Message: "another reload is under way; ask again when it is over", RetryAfter: time.Second}
+	errEnding    = &verdict.Error{Code: verdict.Unavailable, Message: "the daemon is ending"}
+)
 
-// reload reads the configuration anew: it is applied, or refused whole.
+// reload reads the configuration anew: it is applied, or refused whole. Beside
+// another reload it is not tried.
 func (a *app) reload(ctx context.Context) error {
-	// No waiting: a request that waited for the end of the daemon would itself
-	// be waited for.
-	if !a.busy.TryLock() {
-		return errBusy
+	if !a.reloading.tryTake() {
+		return errReloading
 	}
-	defer a.busy.Unlock()
+	defer a.reloading.give()
+	return a.reloadNow(ctx)
+}
+
+// reloadNext is reload for who cannot ask again: it waits for its turn.
+func (a *app) reloadNext(ctx context.Context) error {
+	if err := a.reloading.take(ctx); err != nil {
+		return err
+	}
+	defer a.reloading.give()
+	return a.reloadNow(ctx)
+}
+
+func (a *app) reloadNow(ctx context.Context) error {
 	// Whoever asked may go away; half a reload helps nobody.
 	err := a.applyAnew(context.WithoutCancel(ctx))
+	if errors.Is(err, errEnding) {
+		return err
+	}
 	a.status.set(err, time.Now())
 	if err != nil {
 		a.log.Error("the configuration was refused, the old one stays", zap.Error(err))
@@ -41,9 +60,18 @@ func (a *app) reload(ctx context.Context) error {
 // applyAnew does what can fail before it touches what runs; the little that
 // can fail after that is taken back.
 func (a *app) applyAnew(ctx context.Context) (err error) {
-	config, err := a.opts.loader.load()
+	// Files may hang with the disk that they are on, and the end of the daemon
+	// must not wait for that.
+	config, err := a.opts.loader.loadWithFiles()
 	if err != nil {
 		return err
+	}
+	if !a.busy.tryTake() { // only the end can have it here
+		return errEnding
+	}
+	defer a.busy.give()
+	if a.stopped {
+		return errEnding
 	}
 	old := a.crew.Load()
 	if err := sameHome(old.config, config); err != nil {

@@ -25,7 +25,7 @@ func newServeCommand() *cobra.Command {
 		Long: `Runs the daemon. SIGHUP and POST /-/reload read the configuration anew: it is
 applied, or refused whole while the old one stays. SIGTERM ends the daemon
 within ten seconds. Exit codes: 1 it could not start or broke, 2 the
-configuration is bad.`,
+configuration is bad, or a file that it names cannot be used.`,
 		Example: `  rollwatch serve --config.file=rollwatch.yml
   DATABASE_URL=postgres://... REDIS_URL=redis://... rollwatch serve --web.listen-address=127.0.0.1:9876`,
 		Args: wants(),
@@ -54,25 +54,34 @@ func serve(ctx context.Context, opts appOptions) error {
 	}
 	app.start()
 	notify(opts.log, daemon.SdNotifyReady)
-	for {
-		select {
-		case <-hangUp:
-			notify(opts.log, daemon.SdNotifyReloading)
-			_ = app.reload(ctx) // it has told the log, and there is nobody else to tell
-			notify(opts.log, daemon.SdNotifyReady)
-		case err = <-app.broken:
-			err = fmt.Errorf("the daemon broke: %w", err)
-		case <-ctx.Done():
-			opts.log.Info("ending")
-		}
-		if err != nil || ctx.Err() != nil {
-			break
-		}
+	// Beside the rest: a reload that hangs must not keep the daemon from ending.
+	go app.reloadOnHangUp(ctx, hangUp)
+	select {
+	case err = <-app.broken:
+		err = fmt.Errorf("the daemon broke: %w", err)
+	case <-ctx.Done():
+		opts.log.Info("ending")
 	}
 	notify(opts.log, daemon.SdNotifyStopping)
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	return errors.Join(err, app.stop(stopping))
+}
+
+// reloadOnHangUp reloads at each signal until ctx ends, one after the other. A
+// signal that comes in the middle of a reload is not lost: the file may have
+// changed since it was read.
+func (a *app) reloadOnHangUp(ctx context.Context, hangUp <-chan os.Signal) {
+	for {
+		select {
+		case <-hangUp:
+			notify(a.log, daemon.SdNotifyReloading)
+			_ = a.reloadNext(ctx) // it has told the log, and there is nobody else to tell
+			notify(a.log, daemon.SdNotifyReady)
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // notify tells systemd, if it is there.

@@ -20,7 +20,7 @@ import (
 const (
 	exitRollback   = 1
 	exitHold       = 3
-	exitNoVerdict  = 4 // unreachable or stale
+	exitNoVerdict  = 4 // unreachable, stale, interrupted or not told: whatever is no verdict
 	exitSuperseded = 5
 )
 
@@ -37,7 +37,8 @@ Exit codes:
   1  roll back
   2  wrong arguments, or no such service or rollout
   3  hold: at once without --wait, else at the deadline or when it is final
-  4  rollwatch cannot be reached, or has no judgement that is fresh enough
+  4  rollwatch cannot be reached, has no judgement that is fresh enough, or the
+     asking was interrupted or its answer could not be written
   5  a newer rollout of the service took over
 
 In GitHub Actions the verdict is also written to the step's outputs (verdict,
@@ -68,10 +69,17 @@ rollout, final, ok, dry_run, phase, progress) and to the job's summary.`,
 		w.name, w.progress = args[0], cmd.ErrOrStderr()
 		answer, code, err := w.watch(cmd.Context())
 		if answer != nil {
-			err = errors.Join(err, showVerdict(cmd.OutOrStdout(), answer, output.value), reportToGitHub(answer.document))
+			shown := showVerdict(cmd.OutOrStdout(), answer, output.value)
+			if shown != nil && code == 0 {
+				code = exitNoVerdict // nobody has heard that it may go on
+			}
+			err = errors.Join(err, shown)
+			if unreported := reportToGitHub(answer.document); unreported != nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), "rollwatch: warning:", unreported) // beside the verdict, and no part of it
+			}
 		}
 		if code == 0 {
-			return err
+			return nil
 		}
 		return &exitError{code: code, err: err}
 	}
@@ -151,7 +159,7 @@ func (w *watcher) watch(ctx context.Context) (*answer, int, error) {
 func (w *watcher) atDeadline(ctx context.Context, err error) (*answer, int, error) {
 	switch {
 	case ctx.Err() != nil:
-		return w.last, exitFailure, errors.New("interrupted")
+		return w.last, exitNoVerdict, errors.New("interrupted")
 	case w.last == nil || w.failing:
 		return w.last, exitNoVerdict, fmt.Errorf("no verdict within %s: %w", w.timeout, err)
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -114,6 +116,54 @@ func TestVerdictExitCodes(t *testing.T) {
 				require.NotEmpty(t, stderr)
 			}
 		})
+	}
+}
+
+// What goes wrong beside the verdict must never look like a rollback to a
+// pipeline that acts on exit code 1, nor hide one.
+func TestVerdictExitCodesWhenTellingFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		word   verdict.Word
+		full   bool   // stdout
+		github string // a file for outputs
+		want   int
+	}{
+		"promote, no outputs for GitHub":  {verdict.Promote, false, "/nowhere/output", 0},
+		"rollback, no outputs for GitHub": {verdict.Rollback, false, "/nowhere/output", exitRollback},
+		"promote, stdout is full":         {verdict.Promote, true, "", exitNoVerdict},
+		"rollback, stdout is full":        {verdict.Rollback, true, "", exitRollback},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("GITHUB_OUTPUT", c.github)
+			server := httptest.NewServer(&script{lines: []any{says(c.word, final)}})
+			t.Cleanup(server.Close)
+			out := io.Discard
+			if c.full {
+				full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+				require.NoError(t, err)
+				defer full.Close()
+				out = full
+			}
+			var errs strings.Builder
+			require.Equal(t, c.want, execute(t.Context(), []string{"verdict", "api", "--server", server.URL}, out, &errs))
+			require.NotEmpty(t, errs.String())
+		})
+	}
+}
+
+func TestAnInterruptedVerdictIsNoRollback(t *testing.T) {
+	for _, args := range [][]string{{"--wait"}, {}} {
+		asked := make(chan struct{}, 1)
+		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			asked <- struct{}{}
+			<-r.Context().Done()
+		}))
+		t.Cleanup(server.Close)
+		ctx, interrupt := context.WithCancel(t.Context())
+		go func() { <-asked; interrupt() }()
+		var errs strings.Builder
+		code := execute(ctx, append([]string{"verdict", "api", "--server", server.URL}, args...), io.Discard, &errs)
+		require.Equal(t, exitNoVerdict, code, errs.String())
 	}
 }
 

@@ -1,10 +1,12 @@
 package probe
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 )
 
 // masked is what a Secret shows of itself.
@@ -64,11 +66,20 @@ func (s *Secret) UnmarshalText(b []byte) error {
 // load a database dump.
 const maxSecretFile = 64 << 10
 
+// OpenRegular opens a file to read. What is no regular file is an error and is
+// not opened: to open a pipe waits for a writer, with no deadline.
+func OpenRegular(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file (%s)", path, info.Mode().Type())
+	}
+	return os.Open(path)
+}
+
 // ReadSecretFile reads a secret from a file (the `*_file` keys), without the
-// line end that editors put behind it. A file that is empty or over 64 KiB is
-// an error: it is not the secret that was meant.
+// line end that editors put behind it. A file that is empty, not regular, not
+// text or over 64 KiB is an error: it is not the secret that was meant.
 func ReadSecretFile(path string) (Secret, error) {
-	f, err := os.Open(path)
+	f, err := OpenRegular(path)
 	if err != nil {
 		return Secret{}, fmt.Errorf("read secret: %w", err)
 	}
@@ -79,6 +90,9 @@ func ReadSecretFile(path string) (Secret, error) {
 	}
 	if len(b) > maxSecretFile {
 		return Secret{}, fmt.Errorf("read secret: %s is larger than %d bytes", path, maxSecretFile)
+	}
+	if !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 {
+		return Secret{}, fmt.Errorf("read secret: %s is not text", path)
 	}
 	text := strings.TrimRight(string(b), "\r\n")
 	if text == "" {

@@ -110,8 +110,12 @@ func (s *Schema) faults(root *Node, leaf *jsonschema.ValidationError) Faults {
 	case *kind.AdditionalProperties:
 		var faults Faults
 		known := s.knownKeys(leaf.SchemaURL)
+		entries := make(map[string]Entry, len(node.Entries))
+		for _, e := range node.Entries {
+			entries[e.Key] = e
+		}
 		for _, key := range k.Properties {
-			faults = append(faults, unknownKey(node, key, known))
+			faults = append(faults, unknownKey(node, key, entries[key], known))
 		}
 		return faults
 	case *kind.Required:
@@ -135,9 +139,9 @@ func (s *Schema) faults(root *Node, leaf *jsonschema.ValidationError) Faults {
 	return Faults{node.Fault(leaf.ErrorKind.LocalizedString(message.NewPrinter(language.English)), "")}
 }
 
-func unknownKey(node *Node, key string, known []string) Fault {
+func unknownKey(node *Node, key string, e Entry, known []string) Fault {
 	f := node.Fault("unknown key", "")
-	if e := node.entry(key); e != nil {
+	if e.Value != nil {
 		f.Line, f.Column, f.Path = e.Line, e.Column, e.Value.Path
 	}
 	if near := Nearest(key, known); near != "" {

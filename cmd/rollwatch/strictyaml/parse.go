@@ -23,6 +23,10 @@ const MaxSize = 1 << 20
 // parser recurses once for each, and a stack that overflows cannot be recovered.
 const maxNesting = 64
 
+// maxTokens bounds the keys, values and marks of a document: some hundred
+// services have a tenth of it, and what is done with each adds up.
+const maxTokens = 50_000
+
 // Parse reads a document that must be one mapping. Anchors, aliases, tags and
 // merge keys are refused: a configuration is read by people, and an alias is
 // how a small file becomes a large one.
@@ -44,6 +48,10 @@ func Parse(file string, src []byte) (root *Node, faults Faults) {
 	tokens := lexer.Tokenize(string(src))
 	if tk := tooDeep(tokens); tk != nil {
 		return nil, Faults{at(file, tk, "nested too deeply", "")}
+	}
+	if len(tokens) > maxTokens {
+		whole.Problem = "has more keys and values than any configuration"
+		return nil, Faults{whole}
 	}
 	doc, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
@@ -196,6 +204,7 @@ func (b *builder) node(n ast.Node, path string) *Node {
 
 func (b *builder) mapping(out *Node, n *ast.MappingNode) {
 	out.Kind = Map
+	lines := make(map[string]int, len(n.Values))
 	for i, v := range n.Values {
 		tk := v.Key.GetToken()
 		switch v.Key.(type) {
@@ -213,10 +222,11 @@ func (b *builder) mapping(out *Node, n *ast.MappingNode) {
 		if out.Path != "" {
 			path = out.Path + "." + tk.Value
 		}
-		if first := out.entry(tk.Value); first != nil {
-			b.refuse(v.Key, path, fmt.Sprintf("stands twice, first on line %d", first.Line), "keep one")
+		if first, twice := lines[tk.Value]; twice {
+			b.refuse(v.Key, path, fmt.Sprintf("stands twice, first on line %d", first), "keep one")
 			continue
 		}
+		lines[tk.Value] = tk.Position.Line
 		out.Entries = append(out.Entries, Entry{tk.Value, tk.Position.Line, tk.Position.Column, b.node(v.Value, path)})
 	}
 }
