@@ -145,7 +145,7 @@ func TestADependencyIsToBlameOnlyForWhatBeganWithIt(t *testing.T) {
 	}{
 		"down with it":                {"1x280 0x60", Dependency},
 		"found down a reading later":  {"1x281 0x60", Dependency},
-		"up again 30 s before it":     {"1x276 0 0 1x60", ""},
+		"up again 30 s before it":     {"1x277 0 0 1x60", ""},
 		"down five minutes before it": {"1x250 0x10 1x60", ""},
 		"down two minutes after":      {"1x288 0x50", ""},
 	} {
