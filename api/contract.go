@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/agnivade/levenshtein"
 	"github.com/getkin/kin-openapi/openapi3"
@@ -79,6 +80,9 @@ func refuseRead(err error) error {
 }
 
 func (h *Handler) checkBody(body []byte, schema string) error {
+	if !utf8.Valid(body) { // decoding would put other characters in its place
+		return &verdict.Error{Code: verdict.Invalid, Message: "body is not UTF-8 text"}
+	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
 	var value any

@@ -45,7 +45,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusServiceUnavailable:
 		setRetryAfter(w, cmp.Or(refusal.RetryAfter, h.opts.Interval))
 	}
-	h.reply(w, status, problem{refusal})
+	shown := *refusal // what was sent is quoted in it, and may be of any length
+	shown.Message, shown.Field = bounded(shown.Message), bounded(shown.Field)
+	h.reply(w, status, problem{&shown})
 }
 
 // errInternal is all that a client is told of an error that was not made for it.
@@ -64,6 +66,17 @@ func (h *Handler) refusal(r *http.Request, err error) *verdict.Error {
 	}
 	h.opts.Log.Error("cannot answer", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Error(err))
 	return errInternal
+}
+
+// maxShown bounds a text that quotes what was sent, in characters.
+const maxShown = 400
+
+// bounded cuts a text that quotes what was sent.
+func bounded(text string) string {
+	if runes := []rune(text); len(runes) > maxShown {
+		return string(runes[:maxShown]) + "..."
+	}
+	return text
 }
 
 // setRetryAfter tells the client when to ask again.

@@ -108,7 +108,7 @@ func (h *Handler) handler(handler http.Handler) endpoint {
 }
 
 func notFound(_ http.ResponseWriter, r *http.Request) error {
-	message := "there is nothing at " + r.URL.Path
+	message := "there is nothing at " + bounded(r.URL.Path)
 	if len(r.URL.Path) > 1 && strings.HasSuffix(r.URL.Path, "/") {
 		message += "; try it without the slash at the end"
 	}
@@ -125,7 +125,7 @@ func (h *Handler) otherMethod(w http.ResponseWriter, r *http.Request) {
 	}
 	h.reply(w, http.StatusMethodNotAllowed, problem{&verdict.Error{
 		Code:    verdict.Invalid,
-		Message: r.Method + " is not for " + r.URL.Path + "; it takes " + strings.Join(allowed, ", "),
+		Message: bounded(r.Method) + " is not for " + bounded(r.URL.Path) + "; it takes " + strings.Join(allowed, ", "),
 	}})
 }
 

@@ -90,3 +90,18 @@ func TestAPanicIsAnAnswer(t *testing.T) {
 		w.handler.ServeHTTP(httptest.NewRecorder(), request(http.MethodGet, "/metrics", ""))
 	}, "half an answer is broken off, not ended")
 }
+
+func TestRefusalsShowLittleOfWhatWasSent(t *testing.T) {
+	w := newWorld(t)
+	long := "/" + strings.Repeat("x", 60_000)
+	require.Less(t, w.do(http.MethodGet, long, "").Body.Len(), 1000)
+	require.Less(t, w.do(http.MethodPatch, "/api/v1/services"+long+"/verdict", "").Body.Len(), 1000)
+	require.Less(t, w.do(http.MethodGet, "/api/v1/rollouts"+long, "").Body.Len(), 1000)
+	require.Less(t, w.do(http.MethodGet, "/api/v1/services"+long+"/verdict", "").Body.Len(), 1000)
+}
+
+func TestBodiesAreUTF8(t *testing.T) {
+	answer := newWorld(t).do(http.MethodPost, "/api/v1/rollouts", `{"service":"api","version":"2`+"\xff"+`","strategy":"canary"}`)
+	require.Equal(t, http.StatusBadRequest, answer.Code)
+	require.Contains(t, refusal(t, answer).Message, "not UTF-8")
+}
