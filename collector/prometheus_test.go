@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -239,4 +240,27 @@ func BenchmarkMetrics(b *testing.B) {
 		_, err = io.Copy(io.Discard, resp.Body)
 		require.NoError(b, errors.Join(err, resp.Body.Close()))
 	}
+}
+
+// goneClient is a client that hung up.
+type goneClient struct{ header http.Header }
+
+func (c goneClient) Header() http.Header       { return c.header }
+func (c goneClient) WriteHeader(int)           {}
+func (c goneClient) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestClientsThatHangUpDoNotFloodTheLog(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	for i := range 100 {
+		// Large enough that every family is written by itself.
+		reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: fmt.Sprintf("x%d", i), Help: strings.Repeat("x", 8192)}))
+	}
+	core, log := observer.New(zap.InfoLevel)
+	handler, err := Handler(reg, zap.New(core))
+	require.NoError(t, err)
+	for range 3 {
+		handler.ServeHTTP(goneClient{http.Header{}}, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	}
+	require.Len(t, log.All(), 1)
+	require.Contains(t, log.All()[0].ContextMap()["reason"], "broken pipe")
 }

@@ -188,7 +188,11 @@ func (r *reader) record(o outcome) {
 		}
 		return
 	}
-	if !first && !wasUp {
+	switch {
+	case first || wasUp:
+	case downSince.IsZero():
+		r.log.Info("target is up for the first time")
+	default:
 		r.log.Info("target is up again", zap.Time("last_success", downSince))
 	}
 	s.LastSuccess = o.started

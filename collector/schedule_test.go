@@ -188,7 +188,7 @@ func TestTheLogHasALineForEachChangeNotForEachTick(t *testing.T) {
 	}}
 	scheduled(t, []Target{target("a", p)}, func(t *testing.T, s *Schedule, log *observer.ObservedLogs) {
 		time.Sleep(10 * 15 * time.Second)
-		require.Equal(t, []string{"target is down", "target is up again", "target is down", "target is up again"}, messages(log))
+		require.Equal(t, []string{"target is down", "target is up for the first time", "target is down", "target is up again"}, messages(log))
 		require.Equal(t, "a", log.All()[0].ContextMap()["target"])
 		require.Equal(t, "connection refused", log.All()[0].ContextMap()["error"])
 	})

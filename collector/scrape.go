@@ -75,6 +75,7 @@ type ScrapeOptions struct {
 type Scraper struct {
 	opts    ScrapeOptions
 	manager *scrape.Manager
+	health  scrapeLog
 	mu      sync.Mutex // guards sending to targets
 	targets chan map[string][]*targetgroup.Group
 }
@@ -89,11 +90,14 @@ func NewScraper(window *Store, opts ScrapeOptions, log *zap.Logger) (*Scraper, e
 		DiscoveryReloadInterval:  model.Duration(time.Second),
 		DiscoveryReloadOnStartup: true,
 		HTTPClientOptions:        httpOpts,
-	}, bridge(log, "scrape"), nil, nil, window, prometheus.NewRegistry())
+	}, newSeldom(bridge(log, "scrape")), nil, nil, window, prometheus.NewRegistry())
 	if err != nil {
 		return nil, fmt.Errorf("make the scraper: %w", err)
 	}
-	return &Scraper{opts: opts, manager: manager, targets: make(chan map[string][]*targetgroup.Group, 1)}, nil
+	return &Scraper{
+		opts: opts, manager: manager, health: scrapeLog{log: log},
+		targets: make(chan map[string][]*targetgroup.Group, 1),
+	}, nil
 }
 
 // Replace swaps what is scraped for the targets of these services, by name. When
@@ -186,14 +190,28 @@ func (s *Scraper) pool(name, service string, target ScrapeTarget) (*promcfg.Scra
 	return &pool, group, nil
 }
 
-// Run scrapes until ctx ends. It must be called once.
+// Run scrapes until ctx ends, and logs which target fails and which recovers. It
+// must be called once.
 func (s *Scraper) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.manager.Run(s.targets) }()
-	<-ctx.Done()
+	s.followHealth(ctx)
 	s.manager.Stop()
 	if err := <-ended; err != nil {
 		return fmt.Errorf("scrape: %w", err)
 	}
 	return nil
+}
+
+func (s *Scraper) followHealth(ctx context.Context) {
+	tick := time.NewTicker(s.opts.Interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.health.follow(s.manager.TargetsActive())
+		}
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // memoryNet is a network in memory: its connections block as synctest knows it.
@@ -91,12 +92,17 @@ func (n *memoryNet) start(address string, page http.Handler) (stop func()) {
 // scraping runs a scraper on a real window for the story.
 func scraping(t *testing.T, story func(t *testing.T, s *Scraper, w *Store, n *memoryNet)) {
 	t.Helper()
+	scrapingWith(t, zap.NewNop(), story)
+}
+
+func scrapingWith(t *testing.T, log *zap.Logger, story func(t *testing.T, s *Scraper, w *Store, n *memoryNet)) {
+	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		network := &memoryNet{}
 		window, err := Open(dir, DefaultConfig(), zap.NewNop())
 		require.NoError(t, err)
-		s, err := NewScraper(window, ScrapeOptions{Interval: 15 * time.Second, Samples: 100, Dial: network.dial}, zap.NewNop())
+		s, err := NewScraper(window, ScrapeOptions{Interval: 15 * time.Second, Samples: 100, Dial: network.dial}, log)
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
@@ -224,6 +230,57 @@ func TestScraperIsBounded(t *testing.T) {
 			`{__name__="up", instance="well:80", job="well"}`:       1,
 		}, last(t, w, named("up")))
 		require.Len(t, last(t, w, named("x")), 1)
+	})
+}
+
+// The log says when a service fails and when it recovers, not at every scrape.
+func TestTheLogHasALineForEachServiceThatFailsOrRecovers(t *testing.T) {
+	core, log := observer.New(zap.InfoLevel)
+	scrapingWith(t, zap.New(core), func(t *testing.T, s *Scraper, _ *Store, n *memoryNet) {
+		var flood strings.Builder
+		for i := range 101 {
+			fmt.Fprintf(&flood, "x{i=\"%d\"} 1\n", i)
+		}
+		stop := n.start("flood:80", text(flood.String()))
+		require.NoError(t, s.Replace(map[string][]ScrapeTarget{
+			"flood": {{URL: "http://flood/metrics?token=s3cret"}}, "gone": {{URL: "http://me:s3cret@gone/metrics?token=s3cret"}},
+		}))
+		time.Sleep(5 * time.Minute)
+		lines := log.TakeAll()
+		require.Len(t, lines, 2)
+		reasons := map[any]any{}
+		for _, line := range lines {
+			reasons[line.ContextMap()["address"]] = line.ContextMap()["error"]
+		}
+		require.Contains(t, reasons["flood:80"], "sample limit exceeded")
+		require.Contains(t, reasons["gone:80"], "connection refused")
+
+		stop()
+		defer n.start("flood:80", text("x 1"))()
+		time.Sleep(5 * time.Minute)
+		lines = log.TakeAll()
+		require.Len(t, lines, 1)
+		require.Equal(t, "service is scraped again", lines[0].Message)
+		require.Equal(t, "flood:80", lines[0].ContextMap()["address"])
+		require.NotContains(t, fmt.Sprint(reasons, lines), "s3cret")
+	})
+}
+
+func TestWhatLastsIsLoggedOnceAnHour(t *testing.T) {
+	core, log := observer.New(zap.InfoLevel)
+	scrapingWith(t, zap.New(core, zap.AddStacktrace(zap.ErrorLevel)), func(t *testing.T, s *Scraper, w *Store, n *memoryNet) {
+		defer n.start("twice:80", text("x 1\nx 2"))()
+		require.NoError(t, s.Replace(map[string][]ScrapeTarget{"twice": {{URL: "http://twice"}}}))
+		time.Sleep(59 * time.Minute)
+		require.Len(t, log.TakeAll(), 1, "samples that the page has twice")
+		time.Sleep(time.Hour)
+		require.Len(t, log.TakeAll(), 1)
+
+		w.free = func(string) (int64, error) { return 0, nil } // no race: nothing is scraped at this moment
+		time.Sleep(30 * time.Minute)
+		full := log.FilterMessage("Scrape commit failed").TakeAll()
+		require.Len(t, full, 1)
+		require.Empty(t, full[0].Stack)
 	})
 }
 

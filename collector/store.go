@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -21,7 +20,6 @@ import (
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/compression"
 	"go.uber.org/zap"
-	"go.uber.org/zap/exp/zapslog"
 	"golang.org/x/sys/unix"
 )
 
@@ -184,13 +182,6 @@ func freeBytes(dir string) (int64, error) {
 		return 0, fmt.Errorf("free space of %s: %w", dir, err)
 	}
 	return int64(st.Bavail) * st.Bsize, nil
-}
-
-// bridge gives a library that wants slog our log, from warnings on: what a
-// storage or a scraper does all day is no news to an operator.
-func bridge(log *zap.Logger, name string) *slog.Logger {
-	quiet := log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
-	return slog.New(zapslog.NewHandler(quiet.Core(), zapslog.WithName(name)))
 }
 
 // fullAppender takes samples and drops them: the disk is full.
