@@ -121,8 +121,18 @@ func TestAClientThatDripsItsBodyIsCutOff(t *testing.T) {
 // connection open.
 func ask(t *testing.T, conn net.Conn, path string) int {
 	t.Helper()
+	send(t, conn, path)
+	return receive(t, conn)
+}
+
+func send(t *testing.T, conn net.Conn, path string) {
+	t.Helper()
 	_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	require.NoError(t, err)
+}
+
+func receive(t *testing.T, conn net.Conn) int {
+	t.Helper()
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
 	defer answer.Body.Close()
@@ -147,10 +157,9 @@ func TestRestingConnectionsKeepNobodyOut(t *testing.T) {
 				id := w.register("api")
 				w.judge.run()
 				listener, _ := w.serveInMemory(nil)
-				waiting := make(chan int)
 				patient := listener.dial()
 				defer patient.Close()
-				go func() { waiting <- ask(t, patient, "/api/v1/rollouts/"+id+"/verdict?wait=60s") }()
+				send(t, patient, "/api/v1/rollouts/"+id+"/verdict?wait=60s")
 				synctest.Wait()
 				began := time.Now()
 				for range maxConnections + 100 {
@@ -163,7 +172,7 @@ func TestRestingConnectionsKeepNobodyOut(t *testing.T) {
 				require.Equal(t, http.StatusOK, ask(t, conn, "/metrics"))
 				require.Equal(t, http.StatusOK, ask(t, conn, "/health/live"), "on the same connection")
 				require.Zero(t, time.Since(began), "nobody waited for a place")
-				require.Equal(t, http.StatusOK, <-waiting)
+				require.Equal(t, http.StatusOK, receive(t, patient))
 			})
 		})
 	}

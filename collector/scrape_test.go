@@ -268,17 +268,24 @@ func TestTheLogHasALineForEachServiceThatFailsOrRecovers(t *testing.T) {
 
 func TestWhatLastsIsLoggedOnceAnHour(t *testing.T) {
 	core, log := observer.New(zap.InfoLevel)
-	scrapingWith(t, zap.New(core, zap.AddStacktrace(zap.ErrorLevel)), func(t *testing.T, s *Scraper, w *Store, n *memoryNet) {
+	scrapingWith(t, zap.New(core, zap.AddStacktrace(zap.ErrorLevel)), func(t *testing.T, s *Scraper, _ *Store, n *memoryNet) {
 		defer n.start("twice:80", text("x 1\nx 2"))()
 		require.NoError(t, s.Replace(map[string][]ScrapeTarget{"twice": {{URL: "http://twice"}}}))
 		time.Sleep(59 * time.Minute)
 		require.Len(t, log.TakeAll(), 1, "samples that the page has twice")
 		time.Sleep(time.Hour)
 		require.Len(t, log.TakeAll(), 1)
+	})
+}
 
-		w.free = func(string) (int64, error) { return 0, nil } // no race: nothing is scraped at this moment
+func TestAFullDiskIsLoggedOnceAnHourWithoutStack(t *testing.T) {
+	core, log := observer.New(zap.InfoLevel)
+	scrapingWith(t, zap.New(core, zap.AddStacktrace(zap.ErrorLevel)), func(t *testing.T, s *Scraper, w *Store, n *memoryNet) {
+		w.free = func(string) (int64, error) { return 0, nil }
+		defer n.start("api:80", text("x 1"))()
+		require.NoError(t, s.Replace(map[string][]ScrapeTarget{"api": {{URL: "http://api"}}}))
 		time.Sleep(30 * time.Minute)
-		full := log.FilterMessage("Scrape commit failed").TakeAll()
+		full := log.FilterMessage("Scrape commit failed").All()
 		require.Len(t, full, 1)
 		require.Empty(t, full[0].Stack)
 	})
