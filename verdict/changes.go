@@ -86,6 +86,9 @@ func (e *Engine) SetOverride(ctx context.Context, id string, override Override) 
 		r.Override, r.Latched, r.LatchedAt, r.Final = &override, "", time.Time{}, false
 		return r, nil
 	})
+	if err == nil {
+		e.adopt(id, w) // while it was still closed, a sweep may have let go of it
+	}
 	return e.changed(w, err)
 }
 

@@ -131,11 +131,11 @@ func (e *Engine) Run(ctx context.Context) {
 	ticker := time.NewTicker(e.opts.Interval)
 	defer ticker.Stop()
 	for {
+		e.tick(ctx) // at once: what a restart took up from the ledger may be stale by now
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			e.tick(ctx)
 		}
 	}
 }
@@ -204,14 +204,19 @@ func (e *Engine) watched(ctx context.Context, id string) (*watch, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.adopt(id, newWatch(r, doc)), nil
+}
+
+// adopt puts a rollout under watch and returns its watch: w, unless it has one.
+func (e *Engine) adopt(id string, w *watch) *watch {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.watches[id] == nil {
-		e.watches[id] = newWatch(r, doc)
+		e.watches[id] = w
 		close(e.adopted)
 		e.adopted = make(chan struct{})
 	}
-	return e.watches[id], nil
+	return e.watches[id]
 }
 
 func (e *Engine) inMemory(id string) *watch {

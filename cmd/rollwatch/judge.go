@@ -16,11 +16,18 @@ type judge struct {
 	// mu is held by who writes. Whoever reads never waits for it: a registration
 	// takes seconds, and /metrics must answer meanwhile.
 	mu     sync.RWMutex
-	engine atomic.Pointer[verdict.Engine]
+	office atomic.Pointer[office]
+}
+
+// An office is an engine's time as the judge; over ends with it.
+type office struct {
+	engine *verdict.Engine
+	over   context.Context //nolint:containedctx // it is the time in office itself, not that of a call
+	end    context.CancelFunc
 }
 
 // now is the engine in office.
-func (j *judge) now() *verdict.Engine { return j.engine.Load() }
+func (j *judge) now() *verdict.Engine { return j.office.Load().engine }
 
 // succeed lets find make the successor while nothing is written: a rollout
 // that the old engine registered behind its back would be watched by nobody.
@@ -31,7 +38,10 @@ func (j *judge) succeed(find func() (*verdict.Engine, error)) error {
 	if err != nil {
 		return err
 	}
-	j.engine.Store(next)
+	over, end := context.WithCancel(context.Background())
+	if last := j.office.Swap(&office{next, over, end}); last != nil {
+		last.end()
+	}
 	return nil
 }
 
@@ -90,9 +100,20 @@ func (j *judge) Newest(ctx context.Context, service string) (string, error) {
 	return j.now().Newest(ctx, service)
 }
 
-// Await implements api.Judge. It holds nothing while it waits.
+// Await implements api.Judge. It holds nothing while it waits, and when the
+// engine that it asked is dismissed, it asks the next.
 func (j *judge) Await(ctx context.Context, id string, seq int64) (verdict.Document, error) {
-	return j.now().Await(ctx, id, seq)
+	for {
+		held := j.office.Load()
+		waiting, leave := context.WithCancel(ctx)
+		stay := context.AfterFunc(held.over, leave)
+		doc, err := held.engine.Await(waiting, id, seq)
+		stay()
+		leave()
+		if held.over.Err() == nil || ctx.Err() != nil || err == nil && doc.Seq > seq {
+			return doc, err
+		}
+	}
 }
 
 // Deliveries implements api.Judge.

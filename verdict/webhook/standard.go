@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
@@ -22,7 +21,6 @@ const (
 	attemptTimeout = 15 * time.Second
 	idleTimeout    = 90 * time.Second
 	maxAnswer      = 64 << 10 // bytes of an answer's body that are read, so that its connection can be used again
-	maxShown       = 200      // bytes of it that an error shows
 )
 
 // newTransport makes the connections of all endpoints; a proxy is taken from
@@ -66,8 +64,8 @@ func (s *standard) Notify(ctx context.Context, d verdict.Delivery) Answer {
 		return Answer{Outcome: Again, Err: withoutAddress(err)}
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // the status has decided already
-	return read(resp, body, time.Now())
+	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // the status has decided already
+	return read(resp, time.Now())
 }
 
 // request writes one attempt: the same id and bytes as every other, under the
@@ -113,8 +111,9 @@ func (s *standard) sign(d verdict.Delivery, now time.Time) (string, error) {
 
 // read says what an answer means: 2xx is success, 410 a farewell, and everything
 // else worth another attempt, since endpoints that are being deployed answer
-// anything.
-func read(resp *http.Response, body []byte, now time.Time) Answer {
+// anything. What the body says is not kept: many servers echo the path there,
+// and the path of a webhook is often its secret.
+func read(resp *http.Response, now time.Time) Answer {
 	switch {
 	case resp.StatusCode >= 200 && resp.StatusCode < 300:
 		return Answer{Outcome: Delivered}
@@ -124,8 +123,6 @@ func read(resp *http.Response, body []byte, now time.Time) Answer {
 	text := "answered " + strconv.Itoa(resp.StatusCode) + " " + http.StatusText(resp.StatusCode)
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		text += "; redirects are not followed: configure the address itself"
-	} else if shown := printable(body); shown != "" {
-		text += ": " + shown
 	}
 	return Answer{Outcome: Again, Err: errors.New(text), RetryAfter: retryAfter(resp.Header.Get("Retry-After"), now)}
 }
@@ -140,17 +137,6 @@ func retryAfter(header string, now time.Time) time.Duration {
 		return max(0, at.Sub(now))
 	}
 	return 0
-}
-
-// printable is the beginning of a body, fit for a log and a terminal.
-func printable(body []byte) string {
-	text := strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) && c != unicode.ReplacementChar {
-			return c
-		}
-		return ' '
-	}, string(body[:min(len(body), maxShown)]))
-	return strings.Join(strings.Fields(text), " ")
 }
 
 // withoutAddress drops the URL from an error of the client: it may hold a token.
