@@ -50,7 +50,7 @@ func (f *Feeder) Run(ctx context.Context) error {
 	now := time.Now()
 	if err := f.resume(ctx, now); err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was told to end before it had begun
+			return nil // it was told to end before it had begun
 		}
 		return err
 	}
