@@ -56,7 +56,7 @@ func TestMetricsAreDescribed(t *testing.T) {
 		for _, m := range metricsOf(k) {
 			require.Regexp(t, sentence, m.Help, m.Name)
 			require.NotEmpty(t, m.Source, m.Name)
-			require.Contains(t, []probe.Type{probe.Gauge, probe.Counter}, m.Type, m.Name)
+			require.Contains(t, []probe.Type{probe.Gauge, probe.Counter, probe.Histogram, probe.Summary}, m.Type, m.Name)
 			for _, l := range m.Labels {
 				require.Regexp(t, label, l, m.Name)
 				require.NotContains(t, []string{"target", "job", "instance", "kind"}, l, "%s: the collector's label", m.Name)

@@ -39,8 +39,10 @@ type Type string
 
 // The types of metrics, as Prometheus names them.
 const (
-	Gauge   Type = "gauge"
-	Counter Type = "counter"
+	Gauge     Type = "gauge"
+	Counter   Type = "counter"
+	Histogram Type = "histogram" // samples by Metric.Distribution
+	Summary   Type = "summary"   // samples by Metric.Distribution
 )
 
 // A Metric describes one family of series. The description is the one place
@@ -64,12 +66,34 @@ func (m *Metric) Sample(value float64, labels ...string) Sample {
 	return Sample{Metric: m, Labels: labels, Value: value}
 }
 
-// A Sample is one value of one series at the time of the reading.
-type Sample struct {
-	Metric *Metric
-	Labels []string // values, in the order of Metric.Labels
-	Value  float64
+// Distributed returns one value of a Histogram or a Summary, as Sample does of
+// the other types. The distribution is shared, not copied.
+func (m *Metric) Distributed(d Distribution, labels ...string) Sample {
+	s := m.Sample(d.Sum, labels...)
+	s.Distribution = &d
+	return s
 }
+
+// A Sample is one value of one series at the time of the reading, or one
+// distribution, which is several series.
+type Sample struct {
+	Metric       *Metric
+	Labels       []string // values, in the order of Metric.Labels
+	Value        float64
+	Distribution *Distribution // of a Histogram or a Summary, in place of Value
+}
+
+// A Distribution is what has been observed since the counting began.
+type Distribution struct {
+	Count  uint64
+	Sum    float64 // in the metric's unit
+	Points []Point // ascending by At
+}
+
+// A Point of a Distribution. Of a Histogram, Value observations were at most At
+// (+Inf is left out: it is Count). Of a Summary, Value is the quantile At,
+// between 0 and 1.
+type Point struct{ At, Value float64 }
 
 // A Reading is what one Read found.
 type Reading struct {
@@ -135,6 +159,19 @@ type Config interface {
 type Links interface {
 	// Redis is the one client of the redis target with that name.
 	Redis(name string) (redis.UniversalClient, error)
+}
+
+// A Granter is a Config that can say which privileges its probe needs.
+type Granter interface {
+	Grants() Grants
+}
+
+// Grants are the least privileges with which no reading of an entry is lost.
+type Grants struct {
+	On       string   // the target that grants them, as "postgres:main" or "redis:main"
+	SQL      []string // statements for its administrator, the role written as rollwatch
+	Commands []string // of Redis, as an ACL names them: "client|list"
+	Keys     []string // of Redis, patterns of the keys that are read: "bull:*"
 }
 
 // A Fault is one thing wrong with a configuration, said so that it can be mended.
