@@ -83,18 +83,6 @@ type Sample struct {
 	Distribution *Distribution // of a Histogram or a Summary, in place of Value
 }
 
-// A Distribution is what has been observed since the counting began.
-type Distribution struct {
-	Count  uint64
-	Sum    float64 // in the metric's unit
-	Points []Point // ascending by At
-}
-
-// A Point of a Distribution. Of a Histogram, Value observations were at most At
-// (+Inf is left out: it is Count). Of a Summary, Value is the quantile At,
-// between 0 and 1.
-type Point struct{ At, Value float64 }
-
 // A Reading is what one Read found.
 type Reading struct {
 	Samples []Sample
