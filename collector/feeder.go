@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -113,13 +114,15 @@ func (f *Feeder) feed(ctx context.Context, at, now time.Time) error {
 	}
 	for _, status := range f.source.Statuses(now) {
 		for _, sample := range samples(status) {
-			lset := feedLabels(sample, status.Name)
-			key := lset.String()
-			if live[key] != nil {
-				continue // of another target too; the exporter says so
+			for part := range partsOf(sample) {
+				lset := feedLabels(sample, part, status.Name)
+				key := lset.String()
+				if live[key] != nil {
+					continue // of another target too; the exporter says so
+				}
+				live[key] = cmp.Or(f.live[key], &fed{labels: lset})
+				add(live[key], part.value)
 			}
-			live[key] = cmp.Or(f.live[key], &fed{labels: lset})
-			add(live[key], sample.Value)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(f.live)) {
@@ -149,11 +152,44 @@ func (s *fed) append(app storage.AppenderV2, at time.Time, v float64) error {
 	return nil
 }
 
-// feedLabels are the labels of a sample in the window. A label job of the
+// A part is one series of a sample: a distribution has several, told apart by
+// the end of their names and one label.
+type part struct {
+	suffix       string
+	label, bound string
+	value        float64
+}
+
+// partsOf are the series of a sample.
+func partsOf(s probe.Sample) iter.Seq[part] {
+	return func(yield func(part) bool) {
+		d := s.Distribution
+		if d == nil {
+			yield(part{value: s.Value})
+			return
+		}
+		points := part{label: model.QuantileLabel}
+		if s.Metric.Type == probe.Histogram {
+			points = part{suffix: "_bucket", label: model.BucketLabel}
+			if !yield(part{"_bucket", model.BucketLabel, "+Inf", float64(d.Count)}) {
+				return
+			}
+		}
+		for _, p := range d.Points {
+			points.bound, points.value = labels.FormatOpenMetricsFloat(p.At), p.Value
+			if !yield(points) {
+				return
+			}
+		}
+		_ = yield(part{suffix: "_sum", value: d.Sum}) && yield(part{suffix: "_count", value: float64(d.Count)})
+	}
+}
+
+// feedLabels are the labels of a series in the window. A label job of the
 // sample's own becomes exported_job, as it would if Prometheus scraped it.
-func feedLabels(s probe.Sample, target string) labels.Labels {
-	b := labels.NewScratchBuilder(len(s.Labels) + 3)
-	b.Add(model.MetricNameLabel, s.Metric.Name)
+func feedLabels(s probe.Sample, of part, target string) labels.Labels {
+	b := labels.NewScratchBuilder(len(s.Labels) + 4)
+	b.Add(model.MetricNameLabel, s.Metric.Name+of.suffix)
 	b.Add(model.JobLabel, Job)
 	b.Add("target", target)
 	for i, name := range s.Metric.Labels {
@@ -161,6 +197,9 @@ func feedLabels(s probe.Sample, target string) labels.Labels {
 			name = model.ExportedLabelPrefix + name
 		}
 		b.Add(name, s.Labels[i])
+	}
+	if of.label != "" {
+		b.Add(of.label, of.bound)
 	}
 	b.Sort()
 	return b.Labels()

@@ -168,7 +168,7 @@ func TestOneRefusedSampleDoesNotKeepOutTheOthers(t *testing.T) {
 		time.Sleep(16 * time.Second)
 		// A clock that once ran ahead has left a sample in the future.
 		app := w.AppenderV2(t.Context())
-		ahead := &fed{labels: feedLabels(depth.Sample(0, "mail"), "jobs")}
+		ahead := &fed{labels: feedLabels(depth.Sample(0, "mail"), part{}, "jobs")}
 		require.NoError(t, ahead.append(app, time.Now().Add(time.Minute), 99))
 		require.NoError(t, app.Commit())
 

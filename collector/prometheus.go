@@ -87,7 +87,27 @@ func (p *page) metric(s probe.Sample, target string) (prometheus.Metric, error) 
 		return nil, fmt.Errorf("%s %q is read of two targets", s.Metric.Name, values)
 	}
 	p.seen[key] = struct{}{}
+	if s.Distribution != nil {
+		return distribution(f.desc, s, values)
+	}
 	return prometheus.NewConstMetric(f.desc, valueType(s.Metric), s.Value, values...)
+}
+
+// distribution is a histogram or a summary as client_golang has it.
+func distribution(desc *prometheus.Desc, s probe.Sample, labels []string) (prometheus.Metric, error) {
+	d := s.Distribution
+	if s.Metric.Type == probe.Summary {
+		quantiles := make(map[float64]float64, len(d.Points))
+		for _, p := range d.Points {
+			quantiles[p.At] = p.Value
+		}
+		return prometheus.NewConstSummary(desc, d.Count, d.Sum, quantiles, labels...)
+	}
+	buckets := make(map[float64]uint64, len(d.Points))
+	for _, p := range d.Points {
+		buckets[p.At] = uint64(p.Value)
+	}
+	return prometheus.NewConstHistogram(desc, d.Count, d.Sum, buckets, labels...)
 }
 
 // alike says whether series of both may stand in one family.

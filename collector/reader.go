@@ -203,6 +203,7 @@ func (r *reader) record(o outcome) {
 // it does not fit.
 func (r *reader) keep(reading probe.Reading) {
 	samples, twice, over := trim(reading.Samples, r.target.Budget)
+	over += reading.Dropped
 	if dropped := twice + over; dropped > 0 {
 		r.status.Dropped += uint64(dropped)
 		if !r.dropping {

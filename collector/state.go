@@ -45,11 +45,12 @@ func (s Status) Fresh(now time.Time) bool {
 }
 
 // trim makes the samples of a Reading safe to serve: every label valid UTF-8,
-// no series twice, and no more than budget. It returns how many were left out
-// for each reason.
+// no series twice, and no more than budget. It returns how many series were left
+// out for each reason.
 func trim(samples []probe.Sample, budget int) (kept []probe.Sample, twice, over int) {
 	seen := make(map[string]struct{}, min(len(samples), budget))
 	kept = make([]probe.Sample, 0, min(len(samples), budget))
+	series := 0
 	for _, s := range samples {
 		if slices.ContainsFunc(s.Labels, invalid) {
 			s.Labels = slices.Clone(s.Labels)
@@ -62,10 +63,11 @@ func trim(samples []probe.Sample, budget int) (kept []probe.Sample, twice, over 
 			twice++
 			continue
 		}
-		if len(kept) == budget {
-			over++
+		if series+s.Series() > budget {
+			over += s.Series()
 			continue
 		}
+		series += s.Series()
 		seen[key] = struct{}{}
 		kept = append(kept, s)
 	}

@@ -83,6 +83,19 @@ type Sample struct {
 	Distribution *Distribution // of a Histogram or a Summary, in place of Value
 }
 
+// Series is how many series the sample is when it is written out: a Histogram has
+// one a bucket, and both have a sum and a count.
+func (s Sample) Series() int {
+	switch {
+	case s.Distribution == nil:
+		return 1
+	case s.Metric.Type == Histogram:
+		return len(s.Distribution.Points) + 3
+	default:
+		return len(s.Distribution.Points) + 2
+	}
+}
+
 // A Reading is what one Read found.
 type Reading struct {
 	Samples []Sample
@@ -91,6 +104,10 @@ type Reading struct {
 	// Ill says why the target counts as down in the health document although it
 	// answered (a queue set with too many retained failures); empty when well.
 	Ill string
+
+	// Dropped is how many series the probe itself left out, of a target that has
+	// more of something than it may have: queues, tables, tenants.
+	Dropped int
 
 	// Details are shown for the target in the health document: version, role,
 	// the components a health endpoint names. JSON values only, no secrets.

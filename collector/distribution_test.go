@@ -1,0 +1,77 @@
+package collector
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+)
+
+var (
+	wait     = &probe.Metric{Name: "job_wait_seconds", Type: probe.Histogram, Unit: "seconds", Labels: []string{"queue"}, Help: "How long jobs waited."}
+	quantile = &probe.Metric{Name: "command_usec", Type: probe.Summary, Labels: []string{"cmd"}, Help: "How long commands took."}
+)
+
+func distributions() []probe.Sample {
+	return []probe.Sample{
+		wait.Distributed(probe.Distribution{Count: 3, Sum: 4.5, Points: []probe.Point{{At: 1, Value: 1}, {At: 2.5, Value: 2}}}, "mail"),
+		quantile.Distributed(probe.Distribution{Count: 9, Sum: 90, Points: []probe.Point{{At: 0.5, Value: 8}, {At: 0.99, Value: 20}}}, "get"),
+	}
+}
+
+func TestDistributionsAreExposedAsTheirType(t *testing.T) {
+	status := upStatus("redis", "main", distributions()...)
+	require.NoError(t, testutil.CollectAndCompare(NewCollector(fixed{status}, zap.NewNop()), strings.NewReader(`
+# HELP command_usec How long commands took.
+# TYPE command_usec summary
+command_usec{cmd="get",target="main",quantile="0.5"} 8
+command_usec{cmd="get",target="main",quantile="0.99"} 20
+command_usec_sum{cmd="get",target="main"} 90
+command_usec_count{cmd="get",target="main"} 9
+# HELP job_wait_seconds How long jobs waited.
+# TYPE job_wait_seconds histogram
+job_wait_seconds_bucket{queue="mail",target="main",le="1"} 1
+job_wait_seconds_bucket{queue="mail",target="main",le="2.5"} 2
+job_wait_seconds_bucket{queue="mail",target="main",le="+Inf"} 3
+job_wait_seconds_sum{queue="mail",target="main"} 4.5
+job_wait_seconds_count{queue="mail",target="main"} 3
+`), "job_wait_seconds", "command_usec"))
+}
+
+// A gate that reads the window finds a histogram as it would in a Prometheus
+// that scraped it, and its end when it ends.
+func TestDistributionsAreFedAsTheirSeries(t *testing.T) {
+	source := &told{}
+	feeding(t, source, func(t *testing.T, w *Store, _ *observer.ObservedLogs) {
+		source.set(upStatus("redis", "main", distributions()...))
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		now := time.Now()
+		require.Equal(t, []float64{2}, values(t, w, `job_wait_seconds_bucket{queue="mail",le="2.5"}`, now))
+		require.Equal(t, []float64{3}, values(t, w, `job_wait_seconds_bucket{queue="mail",le="+Inf"}`, now))
+		require.Equal(t, []float64{1}, values(t, w, `job_wait_seconds_bucket{le="1.0"}`, now), "as Prometheus writes a bound")
+		require.Equal(t, []float64{4.5}, values(t, w, `job_wait_seconds_sum`, now))
+		require.Equal(t, []float64{9}, values(t, w, `command_usec_count`, now))
+		require.Equal(t, []float64{20}, values(t, w, `command_usec{quantile="0.99"}`, now))
+
+		source.set(upStatus("redis", "main"))
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		require.Empty(t, values(t, w, `job_wait_seconds_bucket`, time.Now()))
+	})
+}
+
+func TestADistributionCostsTheBudgetAllItsSeries(t *testing.T) {
+	kept, twice, over := trim(append(distributions(), depth.Sample(1, "mail")), 6)
+	require.Len(t, kept, 2, "the histogram has 5 series, which leaves room for one more")
+	require.Zero(t, twice)
+	require.Equal(t, 4, over)
+	require.Same(t, depth, kept[1].Metric)
+}
