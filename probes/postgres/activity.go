@@ -3,8 +3,6 @@ package postgres
 import (
 	"slices"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
@@ -37,7 +35,7 @@ var activityStates = []string{
 	"active", "idle", "idle in transaction", "idle in transaction (aborted)", "fastpath function call", "disabled",
 }
 
-func activitySQL(int) string {
+func activitySQL(here) string {
 	return `SELECT coalesce(application_name, ''), coalesce(backend_type, ''), datname::text, coalesce(state, ''),
 	coalesce(usename::text, ''), coalesce(wait_event, ''), coalesce(wait_event_type, ''),
 	count(*)::float8, max(extract(epoch FROM clock_timestamp() - xact_start))::float8,
@@ -54,7 +52,7 @@ type activityGroup struct {
 	oldest *float64 // seconds
 }
 
-func takeActivity(c *cycle, rows pgx.Rows) error {
+func takeActivity(c *cycle, rows *rows) error {
 	if !c.server.readsStats {
 		return errDenied
 	}

@@ -23,6 +23,12 @@ type Config struct {
 	Required *bool `yaml:"required,omitempty" jsonschema:"default=true"`
 	// StatementTimeout of our own statements on the server; a third of the reading's deadline by default, and never more than that.
 	StatementTimeout model.Duration `yaml:"statement_timeout,omitempty"`
+	// Tables is of how many tables the series are read, those with most to do; 0 is none.
+	Tables int `yaml:"tables,omitempty" jsonschema:"minimum=0,maximum=100000,default=0"`
+	// Indexes is of how many indexes the series are read, those with most to do; 0 is none.
+	Indexes int `yaml:"indexes,omitempty" jsonschema:"minimum=0,maximum=100000,default=0"`
+	// Statements is of how many statements the series are read, those that took most time; 0 is none. It needs the extension pg_stat_statements.
+	Statements int `yaml:"statements,omitempty" jsonschema:"minimum=0,maximum=1000,default=0"`
 	// Migrations are the tools whose record of failed and unfinished migrations is read, where the table exists.
 	Migrations []string `yaml:"migrations,omitempty" jsonschema:"enum=prisma,enum=drizzle"`
 	// Integrity lists invariants: queries that must return no row, or one row holding 0.

@@ -50,7 +50,10 @@ func tryRead(t *testing.T, p probe.Probe, within time.Duration) (probe.Reading, 
 	if err != nil {
 		return reading, err
 	}
-	require.Len(t, reading.Views, len(views), "the same views at every read")
+	require.Len(t, reading.Views, len(views)+len(surveyed), "the same views at every read")
+	for _, v := range reading.Views {
+		require.True(t, v.Err == nil || !strings.Contains(v.Err.Error(), "scan"), "%s: %v", v.Name, v.Err)
+	}
 	seen := map[string]bool{}
 	for _, s := range reading.Samples {
 		require.Contains(t, Metrics, s.Metric, "not in Metrics")
@@ -77,6 +80,11 @@ func values(r probe.Reading, m *probe.Metric, labels ...string) []float64 {
 		}
 	}
 	return found
+}
+
+// named is the metric with that name.
+func named(name string) *probe.Metric {
+	return Metrics[slices.IndexFunc(Metrics, func(m *probe.Metric) bool { return m.Name == name })]
 }
 
 func value(t *testing.T, r probe.Reading, m *probe.Metric, labels ...string) float64 {

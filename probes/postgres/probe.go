@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
@@ -22,11 +22,12 @@ const defaultDeadline = 3 * time.Second
 type reader struct {
 	config  Config
 	session *session
-	suspect map[string]bool // views that failed in the last Read: read after the others
+	asides  map[string]*aside // views that are read by themselves, by name
+	survey  survey
 }
 
 func newProbe(config Config) *reader {
-	return &reader{config: config, suspect: map[string]bool{}}
+	return &reader{config: config, asides: map[string]*aside{}}
 }
 
 // target is where to connect, read afresh so that a rotated password works.
@@ -41,8 +42,8 @@ func (r *reader) target() (*pgx.ConnConfig, error) {
 	return parseURL(secret)
 }
 
-// Read reads every view of the server in one round trip, behind one that
-// measures it.
+// Read reads every view of the server in one statement, behind one that
+// measures the round trip, and adds what the newest survey found.
 func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	latency, err := r.reach(ctx)
 	if err != nil {
@@ -54,7 +55,14 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 		r.drop() //nolint:contextcheck // the goodbye has a time of its own
 		return probe.Reading{}, err
 	}
-	return c.reading(), nil
+	r.survey.addTo(c, time.Now())
+	slices.SortFunc(c.views, func(a, b probe.View) int { return cmp.Compare(place(a), place(b)) })
+	return probe.Reading{Samples: c.samples, Views: c.views, Details: c.details()}, nil
+}
+
+// place is where a view stands in the tables.
+func place(v probe.View) int {
+	return slices.IndexFunc(slices.Concat(views, surveyed), func(known view) bool { return known.name == v.Name })
 }
 
 // Close ends the session.
@@ -110,102 +118,8 @@ func (r *reader) drop() {
 	if r.session != nil {
 		r.session.close()
 		r.session = nil
+		clear(r.asides) // the next one may be of another server
 	}
-}
-
-// readViews reads the views in one batch. Where one fails, the batch fails
-// from there on: it is named, and the rest is sent again without it.
-func (r *reader) readViews(ctx context.Context, c *cycle) error {
-	pending := r.inOrder()
-	clear(r.suspect)
-	for len(pending) > 0 {
-		done, err := r.readBatch(ctx, c, pending)
-		if err == nil {
-			break
-		}
-		if done == len(pending) || pending[done].name == serverView || r.session.conn.IsClosed() {
-			return inTime(ctx, err)
-		}
-		failed := pending[done]
-		r.fail(c, failed, err)
-		pending = pending[done+1:]
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < r.session.timeout {
-			for _, v := range pending {
-				r.fail(c, v, errors.New("no time was left for it"))
-			}
-			break
-		}
-	}
-	return nil
-}
-
-// inOrder are the views, those last that failed the last time: there they cost
-// the others nothing.
-func (r *reader) inOrder() []view {
-	trusted, suspect := []view{}, []view{}
-	for _, v := range views {
-		if r.suspect[v.name] {
-			suspect = append(suspect, v)
-		} else {
-			trusted = append(trusted, v)
-		}
-	}
-	return append(trusted, suspect...)
-}
-
-// fail records that a view could not be read.
-func (r *reader) fail(c *cycle, v view, err error) {
-	state := stateOf(err)
-	if state == probe.ViewFailed {
-		r.suspect[v.name] = true
-	}
-	c.views = append(c.views, probe.View{Name: v.name, State: state, Err: err})
-}
-
-// readBatch reads the views in one round trip, and says how many were read
-// before the one that failed.
-func (r *reader) readBatch(ctx context.Context, c *cycle, pending []view) (done int, err error) {
-	batch := &pgx.Batch{}
-	if r.session.pooled {
-		r.session.guard(batch)
-	}
-	guards := batch.Len()
-	for _, v := range pending {
-		batch.Queue(v.sql(r.session.version))
-	}
-	results := r.session.conn.SendBatch(ctx, batch)
-	defer func() { err = cmp.Or(err, results.Close()) }()
-	for range guards {
-		if _, err := results.Exec(); err != nil {
-			return 0, fmt.Errorf("limits: %w", err)
-		}
-	}
-	for _, v := range pending {
-		rows, err := results.Query()
-		if err != nil {
-			return done, fmt.Errorf("view %s: %w", v.name, err)
-		}
-		if err := c.take(v, rows); err != nil {
-			return done, err
-		}
-		done++
-	}
-	return done, nil
-}
-
-// stateOf tells what the server says it lacks from what went wrong this time.
-func stateOf(err error) probe.ViewState {
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) {
-		return probe.ViewFailed
-	}
-	switch pgErr.Code {
-	case "42501": // insufficient_privilege
-		return probe.ViewDenied
-	case "42P01", "42883", "42703", "42704": // undefined table, function, column, object
-		return probe.ViewAbsent
-	}
-	return probe.ViewFailed
 }
 
 // inTime says of an error that came with the end of ctx what it means: pgx

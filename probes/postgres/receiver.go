@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"github.com/jackc/pgx/v5"
-
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
@@ -40,7 +38,7 @@ var (
 // receiverSQL always returns one row: a receiver that is gone has none of its
 // own. Whether there should be one is said by primary_conninfo, of which only
 // this leaves the server: it may hold a password.
-func receiverSQL(int) string {
+func receiverSQL(here) string {
 	return `SELECT r.pid IS NOT NULL, coalesce(r.status, ''),
 	extract(epoch FROM clock_timestamp() - r.last_msg_receipt_time)::float8,
 	pg_wal_lsn_diff(r.latest_end_lsn, pg_last_wal_replay_lsn())::float8,
@@ -61,7 +59,7 @@ type receiver struct {
 	timeout    float64  // seconds, 0 is none
 }
 
-func takeReceiver(c *cycle, rows pgx.Rows) error {
+func takeReceiver(c *cycle, rows *rows) error {
 	if !c.server.standby {
 		return errNotHere
 	}

@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"github.com/jackc/pgx/v5"
-
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
@@ -25,13 +23,13 @@ var (
 	recoveryMetrics = []*probe.Metric{replayPaused, replayPending, lastReplay}
 )
 
-func recoverySQL(int) string {
+func recoverySQL(here) string {
 	return `SELECT CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END,
 	greatest(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), 0)::float8,
 	extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8`
 }
 
-func takeRecovery(c *cycle, rows pgx.Rows) error {
+func takeRecovery(c *cycle, rows *rows) error {
 	if !c.server.standby {
 		return errNotHere
 	}

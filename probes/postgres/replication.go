@@ -2,9 +2,6 @@ package postgres
 
 import (
 	"slices"
-	"strconv"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
@@ -54,9 +51,9 @@ const currentLSN = `CASE WHEN pg_is_in_recovery()
 
 // The slots come from the function below their view: the view also needs
 // pg_database, and would make this one wait for whoever locks it.
-func replicationSQL(int) string {
+func replicationSQL(here) string {
 	return `WITH here AS (SELECT ` + currentLSN + ` AS lsn)
-	SELECT r.pid, coalesce(r.application_name, ''), coalesce(host(r.client_addr), ''), coalesce(s.slot_name::text, ''),
+	SELECT r.pid::text, coalesce(r.application_name, ''), coalesce(host(r.client_addr), ''), coalesce(s.slot_name::text, ''),
 	coalesce(r.state, ''), coalesce(r.sync_state, ''),
 	pg_wal_lsn_diff(here.lsn, r.sent_lsn)::float8, pg_wal_lsn_diff(here.lsn, r.write_lsn)::float8,
 	pg_wal_lsn_diff(here.lsn, r.flush_lsn)::float8, pg_wal_lsn_diff(here.lsn, r.replay_lsn)::float8,
@@ -65,20 +62,19 @@ func replicationSQL(int) string {
 	ORDER BY r.pid LIMIT 100`
 }
 
-func takeReplication(c *cycle, rows pgx.Rows) error {
+func takeReplication(c *cycle, rows *rows) error {
 	if !c.server.readsStats {
 		return errDenied
 	}
 	for rows.Next() {
-		var pid int32
-		var app, addr, slot, state, syncState string
+		var pid, app, addr, slot, state, syncState string
 		var sent, write, flush, replay, writeLag, flushLag, replayLag *float64
 		if err := scan(rows, &pid, &app, &addr, &slot, &state, &syncState,
 			&sent, &write, &flush, &replay, &writeLag, &flushLag, &replayLag); err != nil {
 			return err
 		}
 		c.standbys++
-		id := []string{app, addr, strconv.Itoa(int(pid)), slot}
+		id := []string{app, addr, pid, slot}
 		with := func(more ...string) []string { return append(slices.Clip(id), more...) }
 		c.add(standbyInfo.Sample(1, with(state, syncState)...))
 		c.addKnown(walDiff, replay, with(state)...)

@@ -3,8 +3,6 @@ package postgres
 import (
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
@@ -19,7 +17,13 @@ type server struct {
 	user         string
 	readsStats   bool // member of pg_read_all_stats, as pg_monitor is
 	shortVersion string
+	connections  float64  // max_connections
+	reserved     float64  // of them, for superusers and for pg_use_reserved_connections
+	used         *float64 // connections; nil while it is not known
 }
+
+// limit is how many connections ordinary roles may have together.
+func (s server) limit() float64 { return s.connections - s.reserved }
 
 var (
 	static = &probe.Metric{
@@ -56,7 +60,7 @@ var (
 	serverMetrics = []*probe.Metric{static, isReplica, startTime, maxConnections, superuserReserved, reserved}
 )
 
-func serverSQL(int) string {
+func serverSQL(here) string {
 	return `SELECT pg_is_in_recovery(), current_user::text,
 	pg_has_role('pg_read_all_stats', 'USAGE'),
 	current_setting('server_version'), version(),
@@ -66,7 +70,7 @@ func serverSQL(int) string {
 	current_setting('reserved_connections', true)::float8`
 }
 
-func takeServer(c *cycle, rows pgx.Rows) error {
+func takeServer(c *cycle, rows *rows) error {
 	var (
 		settings, version  string
 		start, limit, kept float64
@@ -76,6 +80,10 @@ func takeServer(c *cycle, rows pgx.Rows) error {
 	err := scanOne(rows, &s.standby, &s.user, &s.readsStats, &settings, &version, &start, &limit, &kept, &keptForRole)
 	if err != nil {
 		return err
+	}
+	s.connections, s.reserved = limit, kept
+	if keptForRole != nil {
+		s.reserved += *keptForRole
 	}
 	s.shortVersion, _, _ = strings.Cut(settings, " ") // "15.18 (Debian 15.18-0+deb12u1)"
 	c.add(

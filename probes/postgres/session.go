@@ -27,6 +27,8 @@ type session struct {
 	limits  map[string]string // the settings that keep us harmless
 	timeout time.Duration     // statement_timeout
 
+	prepared string // the statement that the server keeps for us
+
 	// pooled is set when the limits are not the session's (a pooler refused or
 	// ignored them). They are then made local to each transaction: a plain SET
 	// would stay on the server connection, which the pooler gives to others.
@@ -41,6 +43,7 @@ func limitsFor(timeout time.Duration) map[string]string {
 		"lock_timeout":                        ms(timeout / 4),
 		"idle_in_transaction_session_timeout": ms(10 * timeout),
 		"default_transaction_read_only":       "on",
+		"jit":                                 "off", // one long statement of cheap parts looks dear to the planner
 	}
 }
 
@@ -104,12 +107,14 @@ func (s *session) learn(ctx context.Context) error {
 // guard queues the limits in front of a batch that goes through a pooler. A
 // batch is one transaction, and ends with it.
 func (s *session) guard(batch *pgx.Batch) {
+	settings := make([]string, 0, len(s.limits))
 	for name, value := range s.limits {
 		if name == "default_transaction_read_only" {
 			name = "transaction_read_only"
 		}
-		batch.Queue("SELECT set_config($1, $2, true)", name, value)
+		settings = append(settings, fmt.Sprintf("set_config('%s', '%s', true)", name, value))
 	}
+	batch.Queue("SELECT " + strings.Join(settings, ", "))
 }
 
 // ping measures one round trip.

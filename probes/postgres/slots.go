@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"github.com/jackc/pgx/v5"
-
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
@@ -32,9 +30,9 @@ var (
 )
 
 // PostgreSQL 13 brought the limit on what slots retain.
-func slotsSQL(version int) string {
+func slotsSQL(at here) string {
 	limit := "s.wal_status, s.safe_wal_size::float8"
-	if version < 130000 {
+	if at.version < 130000 {
 		limit = "NULL::text, NULL::float8"
 	}
 	return `SELECT coalesce(s.database::text, ''), s.slot_name::text, s.slot_type, s.active,
@@ -42,7 +40,7 @@ func slotsSQL(version int) string {
 	FROM pg_replication_slots s ORDER BY s.slot_name LIMIT 100`
 }
 
-func takeSlots(c *cycle, rows pgx.Rows) error {
+func takeSlots(c *cycle, rows *rows) error {
 	for rows.Next() {
 		var database, name, kind string
 		var active bool

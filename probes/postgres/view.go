@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,30 +10,65 @@ import (
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
-// A view is one part of a reading: a statement that needs nothing of the
-// others, and what to make of its rows.
+// A view is one part of a reading: a query that needs nothing of the others,
+// and what to make of its rows. The queries of all views are composed into one
+// statement: none may end in a semicolon or hold a parameter.
 type view struct {
 	name string
-	sql  func(version int) string // by server_version_num: columns came with versions
-	take func(c *cycle, rows pgx.Rows) error
+	sql  func(here) string // "" where this server has no such thing, or nobody asked
+	take func(c *cycle, rows *rows) error
 }
 
-// views in the order of reading; the first tells the others what our role may see.
+// here is the server as far as a query depends on it: columns came with versions.
+type here struct {
+	version int // server_version_num
+	config  Config
+}
+
+// views are read at every Read, in this order; the first tells the others what
+// our role may see.
 var views = []view{
 	{serverView, serverSQL, takeServer},
-	{"connections", connectionsSQL, takeConnections},
+	{"database", databaseSQL, takeDatabase},
 	{"activity", activitySQL, takeActivity},
+	{"sessions", sessionsSQL, takeSessions},
+	{"locks", locksSQL, takeLocks},
+	{"blocking", blockingSQL, takeBlocking},
+	{"xmin", xminSQL, takeXmin},
 	{"replication", replicationSQL, takeReplication},
 	{"slots", slotsSQL, takeSlots},
 	{"recovery", recoverySQL, takeRecovery},
 	{"wal_receiver", receiverSQL, takeReceiver},
+	{"bgwriter", bgwriterSQL, takeBgwriter},
+	{"checkpointer", checkpointerSQL, takeCheckpointer},
+	{"archiver", archiverSQL, takeArchiver},
+}
+
+// surveyed are read rarely, on a connection of their own: they look at files,
+// or at every relation of the database.
+var surveyed = []view{
+	{"sizes", sizesSQL, takeSizes},
+	{"settings", settingsSQL, takeSettings},
+	{"wal", walSQL, takeWAL},
+	{"roles", rolesSQL, takeRoles},
+	{"indexes", invalidSQL, takeInvalid},
+	{"constraints", constraintsSQL, takeConstraints},
+	{"sequences", sequencesSQL, takeSequences},
+	{"user_tables", tablesSQL, takeTables},
+	{"user_indexes", indexesSQL, takeIndexes},
+	{"statements", statementsSQL, takeStatements},
 }
 
 // Metrics are all metrics of this probe, but for pg_up, which says whether it
 // could read at all.
 var Metrics = slices.Concat(
-	[]*probe.Metric{roundTrip},
-	serverMetrics, connectionMetrics, activityMetrics, replicationMetrics, slotMetrics, recoveryMetrics, receiverMetrics,
+	[]*probe.Metric{roundTrip, connectTime},
+	serverMetrics, metricsOf(databaseColumns), activityMetrics, sessionMetrics, lockMetrics, metricsOf(blockingColumns),
+	xminMetrics, replicationMetrics, slotMetrics, recoveryMetrics, receiverMetrics,
+	metricsOf(bgwriterColumns), metricsOf(checkpointerColumns), metricsOf(archiverColumns),
+	metricsOf(sizeColumns), settingMetrics, metricsOf(walColumns), metricsOf(roleColumns),
+	invalidMetrics, metricsOf(constraintColumns), sequenceMetrics,
+	metricsOf(tableColumns), metricsOf(indexColumns), metricsOf(statementColumns),
 )
 
 // Up is 1 while the target can be read and 0 while it cannot. The collector
@@ -45,11 +79,18 @@ var Up = &probe.Metric{
 	Source: "the read itself",
 }
 
-var roundTrip = &probe.Metric{
-	Name: "pg_round_trip_seconds", Type: probe.Gauge, Unit: "seconds",
-	Help:   "How long SELECT 1 took on the kept session.",
-	Source: "SELECT 1",
-}
+var (
+	roundTrip = &probe.Metric{
+		Name: "pg_round_trip_seconds", Type: probe.Gauge, Unit: "seconds",
+		Help:   "How long SELECT 1 took on the kept session.",
+		Source: "SELECT 1",
+	}
+	connectTime = &probe.Metric{
+		Name: "pg_connect_seconds", Type: probe.Gauge, Unit: "seconds",
+		Help:   "How long a new client took to connect and to be let in; tried once a minute.",
+		Source: "a connection of its own",
+	}
+)
 
 // errDenied is why a view has no values: it has rows for everybody, but
 // columns only for members of pg_monitor. A NULL there is not a 0.
@@ -57,8 +98,6 @@ var errDenied = errors.New("the role is not a member of pg_monitor")
 
 // errNotHere is why a view of the other replication role has no values.
 var errNotHere = errors.New("not on a server of this role")
-
-var errNoRow = errors.New("the server returned no row")
 
 // A cycle collects one Reading.
 type cycle struct {
@@ -77,15 +116,14 @@ func (c *cycle) addKnown(m *probe.Metric, value *float64, labels ...string) {
 	}
 }
 
-// take reads the rows of a view and records how that went. An error is one of
-// the server's; a view that holds nothing for us is no error.
-func (c *cycle) take(v view, rows pgx.Rows) error {
+// take reads the rows of a view and records how that went: a view that holds
+// nothing for us is not one that failed.
+func (c *cycle) take(v view, all []string) {
 	before := len(c.samples)
+	rows := &rows{all: all}
 	err := v.take(c, rows)
-	rows.Close() // what went wrong on the way is known only now
-	if rowsErr := rows.Err(); rowsErr != nil {
-		c.samples = c.samples[:before]
-		return fmt.Errorf("view %s: %w", v.name, rowsErr)
+	if err == nil {
+		err = rows.err
 	}
 	state := probe.View{Name: v.name, State: probe.ViewRead}
 	switch {
@@ -98,33 +136,6 @@ func (c *cycle) take(v view, rows pgx.Rows) error {
 		state.State, state.Err = probe.ViewFailed, err
 	}
 	c.views = append(c.views, state)
-	return nil
-}
-
-// scan reads the row that rows stands on.
-func scan(rows pgx.Rows, into ...any) error {
-	if err := rows.Scan(into...); err != nil {
-		return fmt.Errorf("scan: %w", err)
-	}
-	return nil
-}
-
-// scanOne reads the one row of a view that always has one.
-func scanOne(rows pgx.Rows, into ...any) error {
-	if !rows.Next() {
-		return errNoRow
-	}
-	return scan(rows, into...)
-}
-
-// reading hands over what was collected, the views in the order of the table.
-func (c *cycle) reading() probe.Reading {
-	slices.SortFunc(c.views, func(a, b probe.View) int { return cmp.Compare(place(a), place(b)) })
-	return probe.Reading{
-		Samples: c.samples,
-		Views:   c.views,
-		Details: c.details(),
-	}
 }
 
 func (c *cycle) details() map[string]any {
@@ -132,9 +143,9 @@ func (c *cycle) details() map[string]any {
 	if c.server.standby {
 		role = "standby"
 	}
-	return map[string]any{"version": c.server.shortVersion, "role": role}
-}
-
-func place(v probe.View) int {
-	return slices.IndexFunc(views, func(known view) bool { return known.name == v.Name })
+	details := map[string]any{"version": c.server.shortVersion, "role": role}
+	if used, limit := c.server.used, c.server.limit(); used != nil && limit > 0 {
+		details["connections"] = fmt.Sprintf("%.0f of %.0f", *used, limit)
+	}
+	return details
 }

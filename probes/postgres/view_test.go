@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -38,20 +39,44 @@ func TestFoldBoundsTheGroups(t *testing.T) {
 	require.Equal(t, groups[:5], fold(groups[:5], 200))
 }
 
-// A view that failed is read after the others, so that it costs them nothing.
-func TestSuspectsComeLast(t *testing.T) {
-	r := newProbe(Config{})
-	require.Equal(t, names(views), names(r.inOrder()))
-	r.suspect = map[string]bool{"connections": true, "slots": true}
-	require.Equal(t, []string{"server", "activity", "replication", "recovery", "wal_receiver", "connections", "slots"}, names(r.inOrder()))
+// Whatever a server writes in a row is read as what it is, or said to be wrong.
+func TestRowsAreReadInOrder(t *testing.T) {
+	r := &rows{all: []string{
+		`{"coalesce":"a","coalesce":"\u00e4\"","float8":1e+300,"float8":"Infinity","float8":null,"bool":true}`,
+		`{"coalesce":"a"}`,
+		`{"x":`,
+		`{"never":"reached"}`,
+	}}
+	var a, b string
+	var big, infinite float64
+	var none *float64
+	var yes bool
+	require.True(t, r.Next())
+	require.NoError(t, scan(r, &a, &b, &big, &infinite, &none, &yes))
+	require.Equal(t, []any{"a", "ä\"", 1e300, math.Inf(1), (*float64)(nil), true}, []any{a, b, big, infinite, none, yes})
+	require.True(t, r.Next())
+	require.ErrorContains(t, scan(r, &a, &b), "1 columns, not 2")
+	require.False(t, r.Next(), "what is no row ends the view")
+	require.Error(t, r.err)
+	require.False(t, r.Next())
+
+	r = &rows{all: []string{`{"a":null}`}}
+	require.True(t, r.Next())
+	require.ErrorContains(t, scan(r, &a), "is NULL")
 }
 
-func names(views []view) []string {
-	all := make([]string, 0, len(views))
-	for _, v := range views {
-		all = append(all, v.name)
-	}
-	return all
+func FuzzRows(f *testing.F) {
+	f.Add(`{"a":"x","a":1}`)
+	f.Add(`{"a":{"b":[1,2]}}`)
+	f.Add(`[]`)
+	f.Fuzz(func(t *testing.T, text string) {
+		r := &rows{all: []string{text}}
+		for r.Next() {
+			var s string
+			var n *float64
+			_ = scan(r, &s, &n) // whatever it is, it must not panic
+		}
+	})
 }
 
 // Seconds behind are known only while the primary is heard.
