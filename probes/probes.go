@@ -43,12 +43,6 @@ type Kind struct {
 	Planned bool
 }
 
-// Partial is a probe.Config some of whose parts this version does not read.
-type Partial interface {
-	// NotReadYet names those parts that are configured, as "integrity: orphans".
-	NotReadYet() []string
-}
-
 // Kinds are all kinds of probes, in the order in which they are shown.
 var Kinds = []Kind{
 	{

@@ -225,14 +225,8 @@ func notReadYet(c *Config) []string {
 	var out []string
 	say := func(what string) { out = append(out, what+": not read yet by this version") }
 	for _, t := range c.Targets {
-		where := t.Kind.Section + " " + t.Config.TargetName()
 		if t.Kind.Planned {
-			say(where)
-		}
-		if partial, ok := t.Config.(probes.Partial); ok {
-			for _, part := range partial.NotReadYet() {
-				say(where + ": " + part)
-			}
+			say(t.Kind.Section + " " + t.Config.TargetName())
 		}
 	}
 	for _, s := range c.Services {

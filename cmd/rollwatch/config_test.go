@@ -75,8 +75,6 @@ func TestTheContractFileWithEverythingSet(t *testing.T) {
 	require.Equal(t, "/var/lib/rollwatch", c.DataDir)
 	require.False(t, c.Targets[1].Config.RequiredTarget())
 	require.Equal(t, []string{
-		"postgres main: migrations: prisma, drizzle: not read yet by this version",
-		"postgres main: integrity: orphan_domains: not read yet by this version",
 		"pgbouncer pool: not read yet by this version",
 		"flags flags: not read yet by this version",
 		"services api: features login: not read yet by this version",

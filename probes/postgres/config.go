@@ -30,7 +30,7 @@ type Config struct {
 	// Statements is of how many statements the series are read, those that took most time; 0 is none. It needs the extension pg_stat_statements.
 	Statements int `yaml:"statements,omitempty" jsonschema:"minimum=0,maximum=1000,default=0"`
 	// Migrations are the tools whose record of failed and unfinished migrations is read, where the table exists.
-	Migrations []string `yaml:"migrations,omitempty" jsonschema:"enum=prisma,enum=drizzle"`
+	Migrations []string `yaml:"migrations,omitempty" jsonschema:"enum=prisma,enum=drizzle,enum=goose"`
 	// Integrity lists invariants: queries that must return no row, or one row holding 0.
 	Integrity []Invariant `yaml:"integrity,omitempty"`
 }
@@ -41,7 +41,7 @@ type Invariant struct {
 	Name string `yaml:"name" jsonschema:"required"`
 	// Query returns a row for each violation, or one row with their number. It is run read-only.
 	Query string `yaml:"query" jsonschema:"required"`
-	// Interval between two runs of the query.
+	// Interval between two runs of the query, a second or more.
 	Interval model.Duration `yaml:"interval,omitempty" jsonschema:"default=1m"`
 }
 
@@ -99,19 +99,6 @@ func (c *Config) Validate() []probe.Fault {
 		}
 	}
 	return faults
-}
-
-// NotReadYet names the parts of the entry that are understood but not read by
-// this version.
-func (c *Config) NotReadYet() []string {
-	var parts []string
-	if len(c.Migrations) > 0 {
-		parts = append(parts, "migrations: "+strings.Join(c.Migrations, ", "))
-	}
-	for _, inv := range c.Integrity {
-		parts = append(parts, "integrity: "+inv.Name)
-	}
-	return parts
 }
 
 // Open makes the probe. A url_file that cannot be read or holds no URL is an

@@ -67,12 +67,6 @@ func TestAddress(t *testing.T) {
 	require.Equal(t, "/run/secrets/url", (&Config{URLFile: "/run/secrets/url"}).Address())
 }
 
-func TestNotReadYet(t *testing.T) {
-	require.Empty(t, (&Config{}).NotReadYet())
-	config := &Config{Migrations: []string{"prisma", "drizzle"}, Integrity: []Invariant{{Name: "orphans"}}}
-	require.Equal(t, []string{"migrations: prisma, drizzle", "integrity: orphans"}, config.NotReadYet())
-}
-
 // A file that is not there is found at start, not at the first reading.
 func TestOpenNeedsItsFile(t *testing.T) {
 	_, err := (&Config{Name: "main", URLFile: "/nowhere/url"}).Open(nil)

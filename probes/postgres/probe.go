@@ -23,11 +23,11 @@ type reader struct {
 	config  Config
 	session *session
 	asides  map[string]*aside // views that are read by themselves, by name
-	survey  survey
+	survey  *surveyor
 }
 
 func newProbe(config Config) *reader {
-	return &reader{config: config, asides: map[string]*aside{}}
+	return &reader{config: config, asides: map[string]*aside{}, survey: newSurveyor(config)}
 }
 
 // target is where to connect, read afresh so that a rotated password works.
@@ -56,13 +56,18 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 		return probe.Reading{}, err
 	}
 	r.survey.addTo(c, time.Now())
-	slices.SortFunc(c.views, func(a, b probe.View) int { return cmp.Compare(place(a), place(b)) })
+	slices.SortStableFunc(c.views, func(a, b probe.View) int { return cmp.Compare(place(a), place(b)) })
 	return probe.Reading{Samples: c.samples, Views: c.views, Details: c.details()}, nil
 }
 
-// place is where a view stands in the tables.
+// place is where a view of the hot path stands in the table; the others follow
+// in their own order.
 func place(v probe.View) int {
-	return slices.IndexFunc(slices.Concat(views, surveyed), func(known view) bool { return known.name == v.Name })
+	i := slices.IndexFunc(views, func(known view) bool { return known.name == v.Name })
+	if i < 0 {
+		return len(views)
+	}
+	return i
 }
 
 // Close ends the session.

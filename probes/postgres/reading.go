@@ -21,9 +21,8 @@ const retriesEach = 2
 
 // An aside is a view that spoilt the composed statement, and how it stands.
 type aside struct {
-	view    probe.View
-	samples []probe.Sample // none: it has none while it is aside
-	tried   time.Time
+	view  probe.View
+	tried time.Time
 }
 
 // readViews reads the views in one statement. Where that fails, they are read
@@ -87,10 +86,7 @@ func (r *reader) readApart(ctx context.Context, c *cycle, apart []view) error {
 
 // setAside records that a view could not be read.
 func (r *reader) setAside(c *cycle, v view, err error) {
-	state := probe.View{Name: v.name, State: stateOf(err), Err: err}
-	if state.State == probe.ViewAbsent {
-		state.Err = nil
-	}
+	state := unread(v, err)
 	r.asides[v.name] = &aside{view: state, tried: time.Now()}
 	c.views = append(c.views, state)
 }

@@ -27,6 +27,10 @@ func walSQL(at here) string {
 	return "SELECT " + selected(at, walColumns) + " FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"
 }
 
+func walNeeds(Config) need {
+	return need{"has_function_privilege('pg_catalog.pg_ls_waldir()', 'EXECUTE')", "GRANT pg_monitor"}
+}
+
 func takeWAL(c *cycle, r *rows) error { return takeColumns(c, r, 0, walColumns) }
 
 var roles = family{source: "pg_roles", labels: []string{"rolname"}}

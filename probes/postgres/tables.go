@@ -100,4 +100,8 @@ func statementsSQL(at here) string {
 	ORDER BY s.total_exec_time DESC LIMIT ` + number(at.config.Statements)
 }
 
+func statementsNeeds(Config) need {
+	return need{"(SELECT true FROM pg_extension WHERE extname = 'pg_stat_statements')", ""}
+}
+
 func takeStatements(c *cycle, r *rows) error { return takeColumns(c, r, 3, statementColumns) }

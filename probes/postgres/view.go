@@ -17,7 +17,16 @@ type view struct {
 	name string
 	sql  func(here) string // "" where this server has no such thing, or nobody asked
 	take func(c *cycle, rows *rows) error
+
+	// needs is what must be there for the query, and what must be granted; nil
+	// where everybody may ask. It is looked up before: a query that fails once a
+	// minute would fill the server's log.
+	needs func(Config) need
 }
+
+// A need is a SQL expression that is NULL where a thing is not there, and else
+// says whether we may read it; and the statement that lets us.
+type need struct{ readable, grant string }
 
 // here is the server as far as a query depends on it: columns came with versions.
 type here struct {
@@ -28,35 +37,38 @@ type here struct {
 // views are read at every Read, in this order; the first tells the others what
 // our role may see.
 var views = []view{
-	{serverView, serverSQL, takeServer},
-	{"database", databaseSQL, takeDatabase},
-	{"activity", activitySQL, takeActivity},
-	{"sessions", sessionsSQL, takeSessions},
-	{"locks", locksSQL, takeLocks},
-	{"blocking", blockingSQL, takeBlocking},
-	{"xmin", xminSQL, takeXmin},
-	{"replication", replicationSQL, takeReplication},
-	{"slots", slotsSQL, takeSlots},
-	{"recovery", recoverySQL, takeRecovery},
-	{"wal_receiver", receiverSQL, takeReceiver},
-	{"bgwriter", bgwriterSQL, takeBgwriter},
-	{"checkpointer", checkpointerSQL, takeCheckpointer},
-	{"archiver", archiverSQL, takeArchiver},
+	{name: serverView, sql: serverSQL, take: takeServer},
+	{name: "database", sql: databaseSQL, take: takeDatabase},
+	{name: "activity", sql: activitySQL, take: takeActivity},
+	{name: "sessions", sql: sessionsSQL, take: takeSessions},
+	{name: "locks", sql: locksSQL, take: takeLocks},
+	{name: "blocking", sql: blockingSQL, take: takeBlocking},
+	{name: "xmin", sql: xminSQL, take: takeXmin},
+	{name: "replication", sql: replicationSQL, take: takeReplication},
+	{name: "slots", sql: slotsSQL, take: takeSlots},
+	{name: "recovery", sql: recoverySQL, take: takeRecovery},
+	{name: "wal_receiver", sql: receiverSQL, take: takeReceiver},
+	{name: "bgwriter", sql: bgwriterSQL, take: takeBgwriter},
+	{name: "checkpointer", sql: checkpointerSQL, take: takeCheckpointer},
+	{name: "archiver", sql: archiverSQL, take: takeArchiver},
 }
 
 // surveyed are read rarely, on a connection of their own: they look at files,
 // or at every relation of the database.
 var surveyed = []view{
-	{"sizes", sizesSQL, takeSizes},
-	{"settings", settingsSQL, takeSettings},
-	{"wal", walSQL, takeWAL},
-	{"roles", rolesSQL, takeRoles},
-	{"indexes", invalidSQL, takeInvalid},
-	{"constraints", constraintsSQL, takeConstraints},
-	{"sequences", sequencesSQL, takeSequences},
-	{"user_tables", tablesSQL, takeTables},
-	{"user_indexes", indexesSQL, takeIndexes},
-	{"statements", statementsSQL, takeStatements},
+	{name: "sizes", sql: sizesSQL, take: takeSizes},
+	{name: "settings", sql: settingsSQL, take: takeSettings},
+	{name: "wal", sql: walSQL, take: takeWAL, needs: walNeeds},
+	{name: "roles", sql: rolesSQL, take: takeRoles},
+	{name: "indexes", sql: invalidSQL, take: takeInvalid},
+	{name: "constraints", sql: constraintsSQL, take: takeConstraints},
+	{name: "sequences", sql: sequencesSQL, take: takeSequences},
+	{name: "user_tables", sql: tablesSQL, take: takeTables},
+	{name: "user_indexes", sql: indexesSQL, take: takeIndexes},
+	{name: "statements", sql: statementsSQL, take: takeStatements, needs: statementsNeeds},
+	migrationTools[0].view(),
+	migrationTools[1].view(),
+	migrationTools[2].view(),
 }
 
 // Metrics are all metrics of this probe, but for pg_up, which says whether it
@@ -69,6 +81,7 @@ var Metrics = slices.Concat(
 	metricsOf(sizeColumns), settingMetrics, metricsOf(walColumns), metricsOf(roleColumns),
 	invalidMetrics, metricsOf(constraintColumns), sequenceMetrics,
 	metricsOf(tableColumns), metricsOf(indexColumns), metricsOf(statementColumns),
+	migrationMetrics, integrityMetrics,
 )
 
 // Up is 1 while the target can be read and 0 while it cannot. The collector

@@ -119,7 +119,7 @@ type Reading struct {
 type View struct {
 	Name  string
 	State ViewState
-	Err   error // why, when State is Denied or Failed
+	Err   error // why, when State is Denied or Failed; perhaps also when it is Absent
 }
 
 // ViewState says what became of a View. Denied, absent and zero are three
