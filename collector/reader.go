@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -30,7 +31,8 @@ type reader struct {
 	mu          sync.Mutex
 	status      Status
 	discoverErr error
-	dropping    bool // the newest Reading was too much, and the log says so
+	dropping    bool            // the newest Reading was too much, and the log says so
+	denied      map[string]bool // the views of which the log has said that they are
 }
 
 func newReader(t Target, log *zap.Logger) *reader {
@@ -38,6 +40,7 @@ func newReader(t Target, log *zap.Logger) *reader {
 		target: t,
 		log:    log.With(zap.String("kind", t.Kind), zap.String("target", t.Name)),
 		status: Status{Kind: t.Kind, Name: t.Name, Required: t.Required, Interval: t.Interval},
+		denied: map[string]bool{},
 	}
 }
 
@@ -51,6 +54,7 @@ func (r *reader) inherit(old *reader) {
 	r.status = old.status
 	r.status.Required, r.status.Interval = r.target.Required, r.target.Interval
 	r.dropping = old.dropping
+	r.denied = maps.Clone(old.denied)
 }
 
 // at is the Status at now: a Reading that is not fresh any more is left out.
@@ -197,6 +201,22 @@ func (r *reader) record(o outcome) {
 	}
 	s.LastSuccess = o.started
 	r.keep(o.reading)
+	r.tellDenied(o.reading.Views)
+}
+
+// tellDenied says once which parts the target refuses us, and when it does no
+// more: what is not granted lasts, and is a fault of nobody's.
+func (r *reader) tellDenied(views []probe.View) {
+	for _, v := range views {
+		switch denied := v.State == probe.ViewDenied; {
+		case denied && !r.denied[v.Name]:
+			r.log.Warn("a part of the target is denied to us: `rollwatch config grants` prints what is needed", zap.String("view", v.Name), zap.Error(v.Err))
+			r.denied[v.Name] = true
+		case !denied && r.denied[v.Name]:
+			r.log.Info("a part of the target is not denied to us any more", zap.String("view", v.Name))
+			delete(r.denied, v.Name)
+		}
+	}
 }
 
 // keep stores a Reading within the target's budget, and says loudly, once, when

@@ -44,7 +44,7 @@ func refusedConfig(err error) error {
 }
 
 func newConfigCommand() *cobra.Command {
-	cmd := group("config", "Check, print and describe the configuration", newConfigCheck(), newConfigPrint(), newConfigSchema())
+	cmd := group("config", "Check, print and describe the configuration", newConfigCheck(), newConfigPrint(), newConfigSchema(), newConfigGrants())
 	addConfigFlag(cmd)
 	return cmd
 }

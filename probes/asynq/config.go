@@ -60,3 +60,8 @@ func (c *Config) Open(links probe.Links) (probe.Probe, error) {
 	}
 	return &reader{client: client, known: map[string]*queue{}}, nil
 }
+
+// Grants are what the probe asks of the Redis, and of which keys.
+func (c *Config) Grants() probe.Grants {
+	return probe.Grants{On: "redis:" + c.Redis, Commands: Commands, Keys: []string{"asynq:*"}}
+}

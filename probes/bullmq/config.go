@@ -114,3 +114,8 @@ func (c *Config) Open(links probe.Links) (probe.Probe, error) {
 		known: newKnown(c.prefix(), c.Only),
 	}, nil
 }
+
+// Grants are what the probe asks of the Redis, and of which keys.
+func (c *Config) Grants() probe.Grants {
+	return probe.Grants{On: "redis:" + c.Redis, Commands: Commands, Keys: []string{c.prefix() + ":*"}}
+}

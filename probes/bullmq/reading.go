@@ -44,7 +44,7 @@ func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Vie
 	if r.known.fixed {
 		r.absent(details, visits)
 	}
-	return probe.Reading{Samples: samples, Views: views, Ill: r.ill(details, visits), Details: details}
+	return probe.Reading{Samples: samples, Views: views, Dropped: surplus * seriesOfQueue, Ill: r.ill(details, visits), Details: details}
 }
 
 // worst names the queues that one would look at first.

@@ -4,8 +4,10 @@ package postgres
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/common/model"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
@@ -109,4 +111,27 @@ func (c *Config) Open(probe.Links) (probe.Probe, error) {
 		return nil, fmt.Errorf("postgres %s: %w", c.Name, err)
 	}
 	return p, nil
+}
+
+// Grants are the role that reads everything the entry asks for, and no more.
+// What the queries of integrity read is known to whoever wrote them.
+func (c *Config) Grants() probe.Grants {
+	g := probe.Grants{On: "postgres:" + c.Name, SQL: []string{
+		"CREATE ROLE rollwatch LOGIN PASSWORD 'change me' CONNECTION LIMIT 3;",
+		"GRANT pg_monitor TO rollwatch;",
+		"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO rollwatch; -- how near they are to their end; and so for each schema",
+	}}
+	for _, tool := range migrationTools {
+		if !slices.Contains(c.Migrations, tool.name) {
+			continue
+		}
+		schema, table := tool.table(*c)
+		g.SQL = append(g.SQL,
+			fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO rollwatch;", pgx.Identifier{schema}.Sanitize()),
+			fmt.Sprintf("GRANT SELECT ON %s TO rollwatch; -- migrations: %s", pgx.Identifier{schema, table}.Sanitize(), tool.name))
+	}
+	for _, i := range c.Integrity {
+		g.SQL = append(g.SQL, fmt.Sprintf("-- and SELECT on whatever the invariant %s reads", i.Name))
+	}
+	return g
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -250,4 +251,13 @@ func (c *Config) Open(links probe.Links) (probe.Probe, error) {
 		return nil, fmt.Errorf("redis %s: a %T is %w", c.Name, client, probe.ErrNotReadYet)
 	}
 	return &reader{client: single}, nil
+}
+
+// Grants are what the probe of the server itself asks; it reads no key.
+func (c *Config) Grants() probe.Grants {
+	g := probe.Grants{On: "redis:" + c.Name, Commands: slices.Clone(Commands)}
+	if opt, err := c.parse(); err == nil && opt.DB != 0 {
+		g.Commands = append(g.Commands, "select")
+	}
+	return g
 }
