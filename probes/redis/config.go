@@ -250,7 +250,7 @@ func (c *Config) Open(links probe.Links) (probe.Probe, error) {
 	if !ok {
 		return nil, fmt.Errorf("redis %s: a %T is %w", c.Name, client, probe.ErrNotReadYet)
 	}
-	return &reader{client: single}, nil
+	return &reader{client: single, pings: probe.NewHistogram(pingBounds...), sections: []string{"everything"}}, nil
 }
 
 // Grants are what the probe of the server itself asks; it reads no key.

@@ -92,7 +92,7 @@ func stateOf(err error) probe.ViewState {
 	switch {
 	case goredis.IsPermissionError(err):
 		return probe.ViewDenied
-	case strings.HasPrefix(err.Error(), "ERR unknown command"), strings.HasPrefix(err.Error(), "ERR unknown subcommand"):
+	case strings.HasPrefix(strings.ToLower(err.Error()), "err unknown command"), strings.HasPrefix(strings.ToLower(err.Error()), "err unknown subcommand"):
 		return probe.ViewAbsent // a managed or older server
 	default:
 		return probe.ViewFailed

@@ -3,6 +3,8 @@ package redis
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math"
 	"strconv"
 	"time"
 
@@ -16,20 +18,32 @@ const (
 	viewPing    = "PING"
 	viewInfo    = "INFO"
 	viewConfig  = "CONFIG GET"
-	viewSlowlog = "SLOWLOG LEN"
+	viewSlowlog = "SLOWLOG"
+	viewLatency = "LATENCY HISTOGRAM"
 )
 
 // Commands are what the probe asks, as an ACL names it. A refusal costs the
 // part it is for and no other. The name of our connection is set once.
-var Commands = []string{"ping", "info", "config|get", "slowlog|len", "client|setname"}
+var Commands = []string{"ping", "info", "config|get", "slowlog|len", "slowlog|get", "latency|histogram", "client|setname"}
 
 // reader is the probe of one server.
 type reader struct {
-	client *goredis.Client // shared with the probes of the server's queues
+	client   *goredis.Client // shared with the probes of the server's queues
+	pings    probe.Distribution
+	sections []string // of INFO; none where the server does not know "everything"
 }
 
 // Close does nothing: the connection is that of Links.
 func (r *reader) Close() error { return nil }
+
+// An asked is one reading's commands.
+type asked struct {
+	info    *goredis.StringCmd
+	config  []*goredis.MapStringStringCmd
+	length  *goredis.Cmd // of the slow log
+	newest  *goredis.Cmd // entry of it
+	latency *goredis.Cmd
+}
 
 // Read asks for everything in one pipeline, and then times a PING.
 func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
@@ -38,14 +52,11 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	conn := r.client.Conn()
 	defer conn.Close()
 
-	var info *goredis.StringCmd
-	var maxclients *goredis.MapStringStringCmd
-	var slowlog *goredis.Cmd
-	err := Pipelined(ctx, conn, 3, []struct{}{{}}, func(pipe goredis.Pipeliner, _ struct{}) {
-		info = pipe.Info(ctx)
-		maxclients = pipe.ConfigGet(ctx, "maxclients")
-		slowlog = pipe.Do(ctx, "slowlog", "len")
-	})
+	a, err := ask(ctx, conn, r.sections)
+	if err == nil && r.sections != nil && a.info.Err() == nil && ParseInfo(a.info.Val())["redis_version"] == "" {
+		r.sections = nil
+		a, err = ask(ctx, conn, r.sections)
+	}
 	if err != nil {
 		return probe.Reading{}, fmt.Errorf("info: %w", err)
 	}
@@ -55,27 +66,55 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	if pong != nil && (!replied(pong) || unserved(pong)) {
 		return probe.Reading{}, fmt.Errorf("ping: %w", pong)
 	}
-
-	views := NewViews(viewPing, viewInfo, viewConfig, viewSlowlog)
+	views := NewViews(viewPing, viewInfo, viewConfig, viewSlowlog, viewLatency)
 	var samples []probe.Sample
 	if views.Note(viewPing, pong) {
-		samples = append(samples, pingSeconds.Sample(took.Seconds()))
+		r.pings.Observe(took.Seconds())
+		samples = append(samples, pingSeconds.Distributed(r.pings.Clone()))
 	}
-	var details map[string]any
-	if views.Note(viewInfo, info.Err()) {
-		known := ParseInfo(info.Val())
-		samples = append(samples, infoSamples(known)...)
-		details = infoDetails(known)
+	more, details := a.take(views)
+	return probe.Reading{Samples: append(samples, more...), Views: views, Details: details}, nil
+}
+
+func ask(ctx context.Context, conn Piper, sections []string) (asked, error) {
+	var a asked
+	err := Pipelined(ctx, conn, 4+len(configAsked), []struct{}{{}}, func(pipe goredis.Pipeliner, _ struct{}) {
+		a.info = pipe.Info(ctx, sections...)
+		for _, name := range configAsked {
+			a.config = append(a.config, pipe.ConfigGet(ctx, name))
+		}
+		a.length, a.newest = pipe.Do(ctx, "slowlog", "len"), pipe.Do(ctx, "slowlog", "get", 1)
+		a.latency = pipe.Do(ctx, "latency", "histogram")
+	})
+	return a, err
+}
+
+// take takes the answers.
+func (a asked) take(views Views) (samples []probe.Sample, details map[string]any) {
+	var commands []command
+	if views.Note(viewInfo, a.info.Err()) {
+		info := ParseInfo(a.info.Val())
+		commands = commandStats(info)
+		samples = append(infoSamples(info), commandSamples(info, commands)...)
+		details = infoDetails(info)
 	}
-	if views.Note(viewConfig, maxclients.Err()) {
-		if v, ok := number(maxclients.Val()["maxclients"]); ok {
-			samples = append(samples, configMaxclients.Sample(v))
+	config := map[string]string{}
+	for _, answer := range a.config {
+		if views.Note(viewConfig, answer.Err()) {
+			maps.Copy(config, answer.Val())
 		}
 	}
-	if n, err := slowlog.Int(); views.Note(viewSlowlog, err) {
+	samples = append(samples, configSamples(config)...)
+	if n, err := a.length.Int(); views.Note(viewSlowlog, err) {
 		samples = append(samples, slowlogLength.Sample(float64(n)))
 	}
-	return probe.Reading{Samples: samples, Views: views, Details: details}, nil
+	if views.Note(viewSlowlog, a.newest.Err()) {
+		samples = append(samples, slowSamples(a.newest.Val())...)
+	}
+	if views.Note(viewLatency, a.latency.Err()) {
+		samples = append(samples, latencySamples(a.latency.Val(), commands)...)
+	}
+	return samples, details
 }
 
 // infoSamples is all that INFO tells.
@@ -94,6 +133,10 @@ func infoSamples(info Info) []probe.Sample {
 		if v, ok := info.Number(f.field); ok {
 			samples = append(samples, f.metric.Sample(v*f.factor, info["master_host"], info["master_port"]))
 		}
+	}
+	now, knowsNow := info.Number("server_time_usec")
+	if uptime, ok := info.Number("uptime_in_seconds"); ok && knowsNow {
+		samples = append(samples, startTime.Sample(math.Floor(now/1e6)-uptime))
 	}
 	return append(append(samples, replicaSamples(info)...), dbSamples(info)...)
 }
