@@ -1,6 +1,7 @@
 package probes_test
 
 import (
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -84,8 +85,16 @@ func (d described) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByC
 
 func (d described) Collect(ch chan<- prometheus.Metric) {
 	labels := append([]string{"target"}, d.Labels...)
-	kind := map[probe.Type]prometheus.ValueType{probe.Gauge: prometheus.GaugeValue, probe.Counter: prometheus.CounterValue}[d.Type]
-	ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(d.Name, d.Help, labels, nil), kind, 0, labels...)
+	desc := prometheus.NewDesc(d.Name, d.Help, labels, nil)
+	switch d.Type {
+	case probe.Histogram:
+		ch <- prometheus.MustNewConstHistogram(desc, 1, 1, map[float64]uint64{1: 1}, labels...)
+	case probe.Summary:
+		ch <- prometheus.MustNewConstSummary(desc, 1, 1, map[float64]float64{0.5: 1}, labels...)
+	default:
+		kind := map[probe.Type]prometheus.ValueType{probe.Gauge: prometheus.GaugeValue, probe.Counter: prometheus.CounterValue}[d.Type]
+		ch <- prometheus.MustNewConstMetric(desc, kind, 0, labels...)
+	}
 }
 
 // Names are clean, or an established exporter's and the description says so.
@@ -127,5 +136,54 @@ func TestPlannedKindsSaySo(t *testing.T) {
 		p, err := k.New().Open(nil)
 		require.Nil(t, p)
 		require.ErrorIs(t, err, probe.ErrNotReadYet, k.Name)
+	}
+}
+
+// Whoever comes from the exporters finds their series here, or why not: under
+// the same name, with the same labels, and of the same type.
+func TestTheExportersNamesAreHere(t *testing.T) {
+	known := map[string]*probe.Metric{}
+	planned := []string{}
+	for _, k := range probes.Kinds {
+		for _, m := range metricsOf(k) {
+			known[m.Name] = m
+		}
+		if k.Planned {
+			planned = append(planned, k.Name+"_")
+		}
+	}
+	text, err := os.ReadFile("testdata/exporters.tsv")
+	require.NoError(t, err)
+	used := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		fields := strings.Split(strings.TrimRight(line, "\n"), "\t")
+		name, kind, labels := fields[0], fields[1], strings.FieldsFunc(fields[2], func(r rune) bool { return r == ',' })
+		m := known[name]
+		if m == nil {
+			i := slices.IndexFunc(probes.Elsewhere, func(e probes.NotHere) bool { return e.Matches(name) })
+			soon := slices.ContainsFunc(planned, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+			require.True(t, i >= 0 || soon, "%s is neither read nor is it said why not", name)
+			if i >= 0 {
+				used[probes.Elsewhere[i].Name] = true
+			}
+			continue
+		}
+		own := slices.Clone(m.Labels)
+		if m.Type == probe.Histogram {
+			own = append(own, "le")
+		} else if m.Type == probe.Summary {
+			own = append(own, "quantile")
+		}
+		if m.Note == "" {
+			require.Equal(t, kind, string(m.Type), "%s: say in Note why", name)
+			require.ElementsMatch(t, labels, own, "%s: say in Note why", name)
+		}
+	}
+	for _, e := range probes.Elsewhere {
+		require.True(t, used[e.Name], "%s: nobody has such a name", e.Name)
+		require.NotEmpty(t, e.Why)
 	}
 }

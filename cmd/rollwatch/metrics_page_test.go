@@ -33,7 +33,7 @@ func TestMetricsPageSaysWhatTheCodeSays(t *testing.T) {
 	}).ParseFiles("testdata/metrics.md.tmpl"))
 	var text strings.Builder
 	require.NoError(t, page.Execute(&text, map[string]any{
-		"Kinds": kindsWithUp(), "Collector": collector.Metrics,
+		"Kinds": kindsWithUp(), "Elsewhere": probes.Elsewhere, "Collector": collector.Metrics,
 		"Daemon": described(t, crew.engine, crew.deliverer, r.window),
 	}))
 	if *update {

@@ -18,6 +18,11 @@ var (
 		Source: "pg_stat_replication",
 		Note:   "The name is postgres_exporter's, though it lacks the unit; pg_stat_replication_lag_bytes has every stage.",
 	}
+	walCurrent = &probe.Metric{
+		Name: "pg_stat_replication_pg_current_wal_lsn_bytes", Type: probe.Gauge, Unit: "bytes", Labels: walDiff.Labels,
+		Help:   "Where the server's WAL ends, for each standby.",
+		Source: "pg_current_wal_lsn(), on a standby pg_last_wal_receive_lsn()",
+	}
 	standbyBytes = &probe.Metric{
 		Name: "pg_stat_replication_lag_bytes", Type: probe.Gauge, Unit: "bytes", Labels: append(standbyLabels, "stage"),
 		Help:   "How many bytes of WAL have not reached the stage (sent, write, flush, replay) of the standby.",
@@ -40,7 +45,7 @@ var (
 		Help:   "How many clients stream WAL from the server; 0 is none, absent is unknown.",
 		Source: "pg_stat_replication",
 	}
-	replicationMetrics = []*probe.Metric{walDiff, standbyBytes, standbySeconds, standbyInfo, standbyCount}
+	replicationMetrics = []*probe.Metric{walDiff, walCurrent, standbyBytes, standbySeconds, standbyInfo, standbyCount}
 )
 
 // currentLSN is the newest WAL the server has, on a primary and on a standby
@@ -57,7 +62,8 @@ func replicationSQL(here) string {
 	coalesce(r.state, ''), coalesce(r.sync_state, ''),
 	pg_wal_lsn_diff(here.lsn, r.sent_lsn)::float8, pg_wal_lsn_diff(here.lsn, r.write_lsn)::float8,
 	pg_wal_lsn_diff(here.lsn, r.flush_lsn)::float8, pg_wal_lsn_diff(here.lsn, r.replay_lsn)::float8,
-	extract(epoch FROM r.write_lag)::float8, extract(epoch FROM r.flush_lag)::float8, extract(epoch FROM r.replay_lag)::float8
+	extract(epoch FROM r.write_lag)::float8, extract(epoch FROM r.flush_lag)::float8, extract(epoch FROM r.replay_lag)::float8,
+	pg_wal_lsn_diff(here.lsn, '0/0')::float8
 	FROM pg_stat_replication r CROSS JOIN here LEFT JOIN pg_get_replication_slots() s ON s.active_pid = r.pid
 	ORDER BY r.pid LIMIT 100`
 }
@@ -68,9 +74,9 @@ func takeReplication(c *cycle, rows *rows) error {
 	}
 	for rows.Next() {
 		var pid, app, addr, slot, state, syncState string
-		var sent, write, flush, replay, writeLag, flushLag, replayLag *float64
+		var sent, write, flush, replay, writeLag, flushLag, replayLag, current *float64
 		if err := scan(rows, &pid, &app, &addr, &slot, &state, &syncState,
-			&sent, &write, &flush, &replay, &writeLag, &flushLag, &replayLag); err != nil {
+			&sent, &write, &flush, &replay, &writeLag, &flushLag, &replayLag, &current); err != nil {
 			return err
 		}
 		c.standbys++
@@ -78,6 +84,7 @@ func takeReplication(c *cycle, rows *rows) error {
 		with := func(more ...string) []string { return append(slices.Clip(id), more...) }
 		c.add(standbyInfo.Sample(1, with(state, syncState)...))
 		c.addKnown(walDiff, replay, with(state)...)
+		c.addKnown(walCurrent, current, with(state)...)
 		c.addKnown(standbyBytes, sent, with("sent")...)
 		c.addKnown(standbyBytes, write, with("write")...)
 		c.addKnown(standbyBytes, flush, with("flush")...)
