@@ -51,7 +51,8 @@ var Kinds = []Kind{
 		New: func() probe.Config { return &postgres.Config{Required: new(true)} },
 	},
 	{
-		Name: "pgbouncer", Section: "pgbouncer", Timeout: 3 * time.Second, Planned: true,
+		Name: "pgbouncer", Section: "pgbouncer", Timeout: 3 * time.Second,
+		Metrics: pgbouncer.Metrics, Up: pgbouncer.Up,
 		New: func() probe.Config { return &pgbouncer.Config{Required: new(true)} },
 	},
 	{

@@ -75,7 +75,6 @@ func TestTheContractFileWithEverythingSet(t *testing.T) {
 	require.Equal(t, "/var/lib/rollwatch", c.DataDir)
 	require.False(t, c.Targets[1].Config.RequiredTarget())
 	require.Equal(t, []string{
-		"pgbouncer pool: not read yet by this version",
 		"flags flags: not read yet by this version",
 		"services api: features login: not read yet by this version",
 		"services api: tenant_label tenant: not read yet by this version",

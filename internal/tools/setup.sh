@@ -2,7 +2,7 @@
 # Installs what building and testing rollwatch need and is not there yet; says
 # nothing when nothing is missing.
 #
-#   setup.sh servers            Redis, PostgreSQL and a C compiler, by apt
+#   setup.sh servers            Redis, PostgreSQL, PgBouncer and a C compiler, by apt
 #   setup.sh node               BullMQ, by npm from its lock file
 #   setup.sh tools [NAME...]    the pinned tools, built into the cache; all without NAME
 #   setup.sh path NAME          where a tool's programs are
@@ -33,6 +33,7 @@ servers() {
 	local missing=()
 	command -v redis-server >/dev/null || missing+=(redis-server)
 	has_postgres || missing+=(postgresql)
+	command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 	command -v "${CC:-gcc}" >/dev/null || missing+=(gcc libc6-dev) # the race detector is linked by it
 	[ ${#missing[@]} -gt 0 ] || return 0
 

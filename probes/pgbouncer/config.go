@@ -1,5 +1,5 @@
-// Package pgbouncer knows the configuration of PgBouncer targets. Reading them
-// comes later: Open says so.
+// Package pgbouncer reads a PgBouncer by its admin console: who is connected,
+// who waits for how long, and what each pool may have.
 package pgbouncer
 
 import (
@@ -54,11 +54,25 @@ func (c *Config) Validate() []probe.Fault {
 	}
 	if !c.URL.Empty() && c.URLFile != "" {
 		faults = append(faults, probe.Fault{Path: "$.url_file", Problem: "url and url_file at once", Cure: "keep one of them"})
+	} else if !c.URL.Empty() {
+		if _, err := c.parse(); err != nil {
+			faults = append(faults, probe.Fault{Path: "$.url", Problem: err.Error(), Cure: "escape special characters of the password as %XX"})
+		}
 	}
 	return faults
 }
 
-// Open answers probe.ErrNotReadYet.
+// Open makes the probe. A URL that cannot be used is an error at once.
 func (c *Config) Open(probe.Links) (probe.Probe, error) {
-	return nil, fmt.Errorf("pgbouncer %s: %w", c.Name, probe.ErrNotReadYet)
+	r := &reader{config: *c}
+	if _, err := c.parse(); err != nil {
+		return nil, fmt.Errorf("pgbouncer %s: %w", c.Name, err)
+	}
+	return r, nil
+}
+
+// Grants are the one line of PgBouncer's own configuration that lets a user ask
+// and change nothing.
+func (c *Config) Grants() probe.Grants {
+	return probe.Grants{On: "pgbouncer:" + c.Name, SQL: []string{"-- in pgbouncer.ini: stats_users = rollwatch"}}
 }

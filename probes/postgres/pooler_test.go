@@ -110,3 +110,22 @@ func testPooler(t *testing.T, pg *live.PG) {
 		})
 	}
 }
+
+// Through PgBouncer itself, whichever way it pools, everything is read.
+func TestThroughPgBouncer(t *testing.T) {
+	pg := live.Postgres(t)
+	for _, mode := range []string{"session", "transaction"} {
+		t.Run(mode, func(t *testing.T) {
+			pool := pg.PgBouncer(t, "pool_mode="+mode)
+			p := open(t, pool.URL)
+			for range 3 {
+				for _, v := range read(t, p).Views {
+					require.Contains(t, []probe.ViewState{probe.ViewRead, probe.ViewAbsent}, v.State, "%s: %v", v.Name, v.Err)
+				}
+			}
+			discover(t, p)
+			require.NotEmpty(t, values(read(t, p), named("pg_database_size_bytes")))
+			exec(t, connectTo(t, pool.URL+"&default_query_exec_mode=simple_protocol"), "CREATE TABLE written_"+mode+" ()")
+		})
+	}
+}
