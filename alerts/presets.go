@@ -169,7 +169,9 @@ func (s *Service) watcherRoutes() []string {
 		urls = append(urls, target.URL)
 	}
 	for _, feature := range s.Features {
-		urls = append(urls, feature.HTTP.URL)
+		for _, request := range feature.Requests() {
+			urls = append(urls, request.URL)
+		}
 	}
 	routes := slices.Clone(notTraffic)
 	for _, address := range urls {

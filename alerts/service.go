@@ -1,9 +1,8 @@
 package alerts
 
 import (
-	"github.com/prometheus/common/model"
-
 	"github.com/rollwatch/rollwatch/collector"
+	"github.com/rollwatch/rollwatch/probes/feature"
 	"github.com/rollwatch/rollwatch/probes/http"
 )
 
@@ -19,7 +18,7 @@ type Service struct {
 	Tracks       map[string]Labels `yaml:"tracks,omitempty"` // canary, stable: the labels that select each
 	Queues       []string          `yaml:"queues,omitempty"`
 	Databases    []string          `yaml:"databases,omitempty"`
-	Features     []Feature         `yaml:"features,omitempty"`
+	Features     []*feature.Config `yaml:"features,omitempty"`
 }
 
 // Labels select series by equality.
@@ -32,28 +31,4 @@ type Metrics struct {
 	Requests string                   `yaml:"requests,omitempty"` // or the three series, as PromQL selectors
 	Errors   string                   `yaml:"errors,omitempty"`
 	Latency  string                   `yaml:"latency,omitempty"`
-}
-
-// A Feature is a critical feature of a service, tried for its tenants.
-type Feature struct {
-	Name     string         `yaml:"name" jsonschema:"required"`
-	HTTP     FeatureRequest `yaml:"http"`
-	Tenants  FeatureTenants `yaml:"tenants,omitempty"`
-	Interval model.Duration `yaml:"interval,omitempty"`
-}
-
-// A FeatureRequest is the HTTP request that tries a feature; its URL is a
-// text/template over {{.tenant}}.
-type FeatureRequest struct {
-	Method string      `yaml:"method,omitempty"`
-	URL    string      `yaml:"url" jsonschema:"required"`
-	Expect http.Expect `yaml:"expect,omitempty"`
-}
-
-// FeatureTenants says for whom a feature is tried: a list, or a query on a
-// PostgreSQL target that returns one tenant a row.
-type FeatureTenants struct {
-	List     []string `yaml:"list,omitempty"`
-	Postgres string   `yaml:"postgres,omitempty"`
-	Query    string   `yaml:"query,omitempty"`
 }

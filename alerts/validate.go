@@ -37,7 +37,18 @@ func (s *Service) Validate() []probe.Fault {
 	}
 	s.validateMetrics(&f)
 	s.validateTracks(&f)
+	s.validateFeatures(&f)
 	return f
+}
+
+func (s *Service) validateFeatures(f *faults) {
+	seen := map[string]bool{}
+	for i, feature := range s.Features {
+		if seen[feature.Name] {
+			f.add(fmt.Sprintf("$.features[%d].name", i), fmt.Sprintf("a second feature named %q", feature.Name), "give each its own name")
+		}
+		seen[feature.Name] = true
+	}
 }
 
 func (s *Service) validateTracks(f *faults) {
@@ -257,9 +268,6 @@ func didYouMean(got string, known []string) string {
 // by this version.
 func (s *Service) NotReadYet() []string {
 	var out []string
-	for _, feature := range s.Features {
-		out = append(out, "features "+feature.Name)
-	}
 	if s.TenantLabel != "" {
 		out = append(out, "tenant_label "+s.TenantLabel)
 	}

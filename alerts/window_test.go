@@ -266,7 +266,7 @@ func TestFirstRolloutHasNothingToCompareWith(t *testing.T) {
 
 func TestHealthAndMetricsRoutesAreNoTraffic(t *testing.T) {
 	service := apiService()
-	service.Features = []Feature{{Name: "login", HTTP: FeatureRequest{URL: "http://a:1/features/{{.tenant}}/login?x=1"}}}
+	service.Features = []*feature.Config{{Name: "login", HTTP: &feature.Request{URL: "http://a:1/features/{{.tenant}}/login?x=1"}}}
 	scene := sceneOf(t, service, 5*time.Minute, map[string]string{
 		requests("200", `route="/orders"`):               "0+100x300",
 		requests("503", `route="/health/ready"`):         "0+100x300",

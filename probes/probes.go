@@ -8,6 +8,7 @@ import (
 
 	"github.com/rollwatch/rollwatch/probes/asynq"
 	"github.com/rollwatch/rollwatch/probes/bullmq"
+	"github.com/rollwatch/rollwatch/probes/feature"
 	"github.com/rollwatch/rollwatch/probes/flags"
 	"github.com/rollwatch/rollwatch/probes/http"
 	"github.com/rollwatch/rollwatch/probes/pgbouncer"
@@ -22,8 +23,8 @@ type Kind struct {
 
 	// Section is the key of the configuration file whose entries are of this
 	// kind. A section that holds several kinds tells them apart by an entry's
-	// key `kind`, whose value is Selector. The kind http has no section: its
-	// targets are the services' health endpoints.
+	// key `kind`, whose value is Selector. The kinds http and feature have no
+	// section: their targets are the services' health endpoints and features.
 	Section  string
 	Selector string
 
@@ -82,5 +83,15 @@ var Kinds = []Kind{
 		Name: "http", Timeout: 5 * time.Second,
 		Metrics: http.Metrics,
 		New:     func() probe.Config { return &http.Config{Method: "GET", Required: new(true)} },
+	},
+	{
+		Name: "feature", Timeout: 10 * time.Second,
+		Metrics: feature.Metrics,
+		New: func() probe.Config {
+			return &feature.Config{
+				Interval: feature.DefaultInterval, Timeout: feature.DefaultTimeout,
+				MaxPerSecond: feature.DefaultMaxPerSecond, Required: new(false),
+			}
+		},
 	},
 }

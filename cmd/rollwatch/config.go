@@ -14,7 +14,6 @@ import (
 	"github.com/rollwatch/rollwatch/cmd/rollwatch/strictyaml"
 	"github.com/rollwatch/rollwatch/collector"
 	"github.com/rollwatch/rollwatch/probes"
-	"github.com/rollwatch/rollwatch/probes/http"
 	"github.com/rollwatch/rollwatch/probes/probe"
 	"github.com/rollwatch/rollwatch/verdict"
 	"github.com/rollwatch/rollwatch/verdict/webhook"
@@ -243,15 +242,24 @@ func notReadYet(c *Config) []string {
 	return out
 }
 
-// healthTargets are the services' health endpoints, which are targets too.
-func (c *Config) healthTargets() []*http.Config {
-	var out []*http.Config
+// serviceTargets are the services' health endpoints and features, which are
+// targets too.
+func (c *Config) serviceTargets() []TargetEntry {
+	var out []TargetEntry
 	for _, s := range c.Services {
 		if s.Health.URL != "" {
-			out = append(out, &s.Health)
+			out = append(out, TargetEntry{kindNamed("http"), &s.Health})
+		}
+		for _, feature := range s.Features {
+			out = append(out, TargetEntry{kindNamed("feature"), feature})
 		}
 	}
 	return out
+}
+
+// kindNamed is an entry of probes.Kinds that has no section of its own.
+func kindNamed(name string) probes.Kind {
+	return probes.Kinds[slices.IndexFunc(probes.Kinds, func(k probes.Kind) bool { return k.Name == name })]
 }
 
 // service finds a service by name.

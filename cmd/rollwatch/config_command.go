@@ -69,7 +69,7 @@ rollwatch check does that.`,
 				fmt.Fprintln(out, "warning:", notice)
 			}
 			_, err = fmt.Fprintf(out, "ok: %s, %s\n",
-				plural(len(config.Targets)+len(config.healthTargets()), "target"), plural(len(config.Services), "service"))
+				plural(len(config.Targets)+len(config.serviceTargets()), "target"), plural(len(config.Services), "service"))
 			return err
 		},
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/cmd/rollwatch/strictyaml"
 	"github.com/rollwatch/rollwatch/probes"
+	"github.com/rollwatch/rollwatch/probes/feature"
+	"github.com/rollwatch/rollwatch/probes/postgres"
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
@@ -129,13 +131,30 @@ func (d *decoder) gates(n *strictyaml.Node) {
 	}
 }
 
-// services gives each service's health section what it lacks.
+// services gives each service's health and features what they lack.
 func (d *decoder) services() {
 	for _, s := range d.config.Services {
 		s.Health.Name = s.Name
 		if s.Health.URL != "" {
 			s.Health.Method = cmp.Or(s.Health.Method, "GET")
 			s.Health.Required = cmp.Or(s.Health.Required, new(true))
+		}
+		for _, f := range s.Features {
+			d.feature(s, f)
+		}
+	}
+}
+
+// feature gives a feature of a service what it lacks.
+func (d *decoder) feature(s *alerts.Service, f *feature.Config) {
+	f.Service = s.Name
+	f.Interval = cmp.Or(f.Interval, feature.DefaultInterval)
+	f.Timeout = cmp.Or(f.Timeout, feature.DefaultTimeout)
+	f.MaxPerSecond = cmp.Or(f.MaxPerSecond, feature.DefaultMaxPerSecond)
+	f.Required = cmp.Or(f.Required, new(false))
+	for _, database := range targetsOf[*postgres.Config](d.config) {
+		if database.Name == f.Tenants.Postgres {
+			f.Tenants.Database = database
 		}
 	}
 }
@@ -163,6 +182,9 @@ func serviceFaults(s *alerts.Service) []probe.Fault {
 	}
 	if s.Health.URL != "" {
 		add("$.health", s.Health.Validate())
+	}
+	for i, f := range s.Features {
+		add(fmt.Sprintf("$.features[%d]", i), f.Validate())
 	}
 	for i, target := range s.Metrics.Scrape {
 		add(fmt.Sprintf("$.metrics.scrape[%d]", i), target.Validate())

@@ -147,8 +147,10 @@ func (r *resolver) service(s *strictyaml.Node) string {
 	metrics := s.Get("metrics")
 	r.list(metrics.Get("scrape"), where+"metrics.scrape", emptyAddress)
 	r.list(s.Get("features"), where+"features", func(feature *strictyaml.Node) string {
-		if reason := emptyAddress(feature.Get("http")); reason != "" {
-			return reason
+		for _, request := range append([]*strictyaml.Node{feature.Get("http")}, itemsOf(feature.Get("steps"))...) {
+			if reason := emptyAddress(request); reason != "" {
+				return reason
+			}
 		}
 		return r.refer(feature.Get("tenants").Get("postgres"), postgresSection)
 	})
@@ -233,9 +235,11 @@ func text(n *strictyaml.Node) string {
 	return n.Text
 }
 
-func items(n *strictyaml.Node) int {
+func items(n *strictyaml.Node) int { return len(itemsOf(n)) }
+
+func itemsOf(n *strictyaml.Node) []*strictyaml.Node {
 	if n == nil {
-		return 0
+		return nil
 	}
-	return len(n.Items)
+	return n.Items
 }

@@ -24,14 +24,8 @@ type targetSet struct {
 // the configuration's notices name them.
 func openTargets(c *Config) (*targetSet, error) {
 	set := &targetSet{links: redis.NewLinks(targetsOf[*redis.Config](c)...)}
-	for _, entry := range c.Targets {
+	for _, entry := range slices.Concat(c.Targets, c.serviceTargets()) {
 		if err := set.open(c, entry.Kind, entry.Config); err != nil {
-			return nil, errors.Join(err, set.close())
-		}
-	}
-	http := probes.Kinds[slices.IndexFunc(probes.Kinds, func(k probes.Kind) bool { return k.Name == "http" })]
-	for _, health := range c.healthTargets() {
-		if err := set.open(c, http, health); err != nil {
 			return nil, errors.Join(err, set.close())
 		}
 	}

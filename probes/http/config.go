@@ -88,3 +88,12 @@ func (c *Config) Open(probe.Links) (probe.Probe, error) {
 }
 
 func (c *Config) method() string { return cmp.Or(c.Method, http.MethodGet) }
+
+// Unmet says what of an answer is not as expected; empty when everything is.
+// Without a status any 2xx will do.
+func (e Expect) Unmet(resp *http.Response, body []byte) string {
+	if wrong := (&Config{Expect: e}).wrongStatus(resp); wrong != "" {
+		return wrong
+	}
+	return e.mismatch(body)
+}
