@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rollwatch/rollwatch/probes/feature"
 )
 
 //go:generate go test -run ^TestGenerated -update .
@@ -28,5 +30,6 @@ func generated(t *testing.T, path string, content []byte) {
 func exampleServices() []*Service {
 	api := &Service{Name: "api", Metrics: Metrics{Preset: DefaultPreset}, Queues: []string{"jobs"}, Databases: []string{"main"}}
 	api.Health.URL = "http://127.0.0.1:3001/health"
+	api.Features = []*feature.Config{{Service: "api", Name: "login", HTTP: &feature.Request{URL: "http://127.0.0.1:3001/login?tenant={{.tenant}}"}}}
 	return []*Service{api}
 }

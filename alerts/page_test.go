@@ -35,6 +35,8 @@ var configuredBy = map[string]string{
 	"latency_p99":  "`metrics` with a histogram",
 	"queue_failed": "`queues`",
 	"target_down":  "`health` or `metrics`",
+
+	"critical_feature": "`features`",
 }
 
 func TestEveryGateIsDocumented(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rollwatch/rollwatch/probes/feature"
 )
 
 // series merges groups of series.

@@ -56,7 +56,6 @@ func TestTheContractFileLoadsAsItStands(t *testing.T) {
 		"services web: left out: none of its addresses is set (WEB_URL)",
 		"webhooks deployer: left out: its address is empty (WEBHOOK_URL)",
 		"flags flags: not read yet by this version",
-		"services api: features login: not read yet by this version",
 		"services api: tenant_label tenant: not read yet by this version",
 	}, c.Notices)
 }
@@ -76,7 +75,6 @@ func TestTheContractFileWithEverythingSet(t *testing.T) {
 	require.False(t, c.Targets[1].Config.RequiredTarget())
 	require.Equal(t, []string{
 		"flags flags: not read yet by this version",
-		"services api: features login: not read yet by this version",
 		"services api: tenant_label tenant: not read yet by this version",
 	}, c.Notices)
 }

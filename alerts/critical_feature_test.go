@@ -1,0 +1,84 @@
+package alerts
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rollwatch/rollwatch/probes/feature"
+)
+
+func loginService() *Service {
+	return &Service{
+		Name: "web", Databases: []string{"main"},
+		Features: []*feature.Config{{Service: "web", Name: "login", HTTP: &feature.Request{URL: "http://127.0.0.1:3000/login"}}},
+	}
+}
+
+// login are the series of a feature that fails for globex: so many times in a
+// row now, first at one time, and worked last at another (in seconds since the
+// rollout began; values as in promtool).
+func login(failures, since, worked string) map[string]string {
+	all := map[string]string{
+		`rollwatch_feature_tenants{job="rollwatch",target="web/login",state="works"}`:  "2x40",
+		`rollwatch_feature_tenants{job="rollwatch",target="web/login",state="broken"}`: "0x40",
+	}
+	for name, values := range map[string]string{
+		feature.FailuresMetric: failures, feature.FailingMetric: since, feature.LastSuccessMetric: worked,
+	} {
+		if values != "" {
+			all[fmt.Sprintf(`%s{job="rollwatch",target="web/login",tenant="globex"}`, name)] = values
+		}
+	}
+	return all
+}
+
+func TestAFeatureThatBreaksForOneTenant(t *testing.T) {
+	database := map[string]string{`rollwatch_probe_up{job="rollwatch",kind="postgres",target="main"}`: "1x20 0x20"}
+	for name, c := range map[string]struct {
+		series map[string]string
+		state  State
+		cause  Cause
+	}{
+		"it works for all":                         {login("", "", ""), OK, ""},
+		"it failed once":                           {login("_x39 1", "_x39 590", "_x39 560"), OK, ""},
+		"it fails twice in a row":                  {login("_x38 1 2", "_x38 580 580", "_x38 560 560"), Firing, ""},
+		"it was broken before":                     {login("50+1x40", "-700x40", "-750x40"), OK, ""},
+		"it broke just before":                     {login("2+1x40", "-10x40", "-40x40"), OK, ""},
+		"it is not known to have worked":           {login("_x38 1 2", "_x38 580 580", ""), OK, ""},
+		"it had not been tried for hours":          {login("_x38 1 2", "_x38 580 580", "_x38 -7200 -7200"), OK, ""},
+		"it works again":                           {login("_x30 1 2 3 _x7", "_x30 450x2 _x7", "_x30 430x2 _x7"), OK, ""},
+		"the database was down when it began":      {series(login("_x20 1+1x20", "_x20 310x20", "_x20 290x20"), database), Firing, Dependency},
+		"nothing is tried any more":                {map[string]string{`rollwatch_feature_tenants{job="rollwatch",target="web/login",state="works"}`: "2x20"}, Stale, ""},
+		"nothing was ever tried under the rollout": {map[string]string{}, NoSeries, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := findings(t, probeScene(t, loginService(), 10*time.Minute, c.series))["critical_feature"]
+			require.Equal(t, c.state, f.State, f.Message)
+			require.Equal(t, c.cause, f.Cause)
+			require.True(t, f.Required)
+			if c.state == Firing && c.cause == "" {
+				require.Equal(t, map[string]string{"tenant": "globex"}, f.Scope)
+				require.Equal(t, "login fails for globex since 00:09:40, 2 times in a row, and worked at 00:09:20", f.Message)
+				require.Equal(t, 1.0, *f.Observed)
+			}
+		})
+	}
+}
+
+// A broken feature needs no grace: users cannot use it.
+func TestAFeatureThatBreaksInTheGraceFires(t *testing.T) {
+	f := findings(t, probeScene(t, loginService(), 45*time.Second, login("_ 1 2 3", "_ 16x2", "_ 1x2")))["critical_feature"]
+	require.Equal(t, Firing, f.State, f.Message)
+	require.True(t, f.InGrace)
+}
+
+// What an override was about is not held against the rollout again.
+func TestAnOverrideClearsABrokenFeature(t *testing.T) {
+	scene := probeScene(t, loginService(), 10*time.Minute, login("_x20 1+1x20", "_x20 310x20", "_x20 290x20"))
+	scene.After = time.Unix(400, 0)
+	f := findings(t, scene)["critical_feature"]
+	require.Equal(t, OK, f.State, f.Message)
+}
