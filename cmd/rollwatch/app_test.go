@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,17 +146,20 @@ func TestTheEnvironmentAloneWatchesTheWholeStack(t *testing.T) {
 		"DATABASE_URL": pg.URL, "REDIS_URL": redis.URL, "ROLLWATCH_DATA_DIR": t.TempDir(),
 	})})
 	r.ready(t)
-	_, metrics := r.get(t, "/metrics")
-	for _, want := range []string{
+	wanted := []string{
 		`bullmq_job_count{queue="jobs5",state="waiting",target="bullmq"} 8`,
 		`bullmq_job_count{queue="jobs6",state="waiting",target="bullmq"} 9`,
 		`asynq_queue_size{queue="mail",target="asynq"} 1`,
 		`pg_up{target="main"} 1`, `redis_up{target="main"} 1`,
 		`rollwatch_probe_up{kind="postgres",target="main"} 1`,
 		`rollwatch_config_last_reload_successful 1`,
-	} {
-		require.Contains(t, metrics, want+"\n")
 	}
+	// What is discovered is there at the second reading at the latest.
+	var metrics string
+	require.Eventually(t, func() bool {
+		_, metrics = r.get(t, "/metrics")
+		return !slices.ContainsFunc(wanted, func(want string) bool { return !strings.Contains(metrics, want+"\n") })
+	}, 40*time.Second, 100*time.Millisecond)
 	for _, family := range []string{"pg_stat_activity_count{", "pg_stat_replication_", "rollwatch_build_info{", "rollwatch_probe_duration_seconds{"} {
 		require.Contains(t, metrics, "\n"+family)
 	}
@@ -169,9 +173,11 @@ func TestTheEnvironmentAloneWatchesTheWholeStack(t *testing.T) {
 	conn, err := pgx.Connect(t.Context(), pg.URL)
 	require.NoError(t, err)
 	defer conn.Close(t.Context())
-	var sessions int
-	require.NoError(t, conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where application_name = 'rollwatch'").Scan(&sessions))
-	require.Equal(t, 1, sessions)
+	require.Eventually(t, func() bool { // the survey once a minute has one of its own
+		var sessions int
+		require.NoError(t, conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where application_name = 'rollwatch'").Scan(&sessions))
+		return sessions == 1
+	}, 10*time.Second, 50*time.Millisecond)
 	clients, _ := redis.Do(t, "CLIENT", "LIST").(string)
 	require.Equal(t, 1, strings.Count(clients, "name=rollwatch "))
 
