@@ -80,7 +80,7 @@ func evalCriticalFeature(ctx context.Context, gate Gate, scene Scene) (Finding, 
 		}
 		return f, nil
 	}
-	f.N = triedTenants(seen, scene.Now)
+	f.N = triedTenants(seen)
 	f.Thin = f.N == 0
 	broken, err := breakages(ctx, targets, scene)
 	if err != nil {
@@ -101,7 +101,7 @@ func unreadFeature(seen []collector.Series, targets []string, scene Scene) strin
 }
 
 // triedTenants is of how many tenants a result is known now, over all features.
-func triedTenants(seen []collector.Series, now time.Time) float64 {
+func triedTenants(seen []collector.Series) float64 {
 	n := 0.0
 	for _, s := range seen {
 		if s.Labels.Get("state") != "untried" {

@@ -194,34 +194,6 @@ func TestTheLogHasALineForEachChangeNotForEachTick(t *testing.T) {
 	})
 }
 
-// What is not granted lasts: it is named once, and once more when it is granted.
-func TestWhatIsDeniedIsNamedOnce(t *testing.T) {
-	p := &fakeProbe{read: func(_ context.Context, n int) (probe.Reading, error) {
-		state := probe.ViewDenied
-		if n > 5 {
-			state = probe.ViewRead
-		}
-		return probe.Reading{Views: []probe.View{{Name: "slots", State: state, Err: errors.New("not granted")}, {Name: "locks", State: probe.ViewRead}}}, nil
-	}}
-	scheduled(t, []Target{target("a", p)}, func(t *testing.T, _ *Schedule, log *observer.ObservedLogs) {
-		time.Sleep(10 * 15 * time.Second)
-		require.Equal(t, []string{
-			"a part of the target is denied to us: `rollwatch config grants` prints what is needed", "a part of the target is not denied to us any more",
-		}, messages(log))
-		require.Equal(t, "slots", log.All()[0].ContextMap()["view"])
-	})
-}
-
-// A probe that leaves something out itself says how much: it is dropped as loudly.
-func TestWhatAProbeLeavesOutIsDroppedToo(t *testing.T) {
-	p := &fakeProbe{read: func(context.Context, int) (probe.Reading, error) { return probe.Reading{Dropped: 7}, nil }}
-	scheduled(t, []Target{target("a", p)}, func(t *testing.T, s *Schedule, log *observer.ObservedLogs) {
-		time.Sleep(25 * time.Second)
-		require.EqualValues(t, 14, status(t, s, "a").Dropped)
-		require.Equal(t, []string{"series of the target are dropped"}, messages(log))
-	})
-}
-
 func TestAPanicIsAnErrorOfItsTarget(t *testing.T) {
 	wild := &fakeProbe{read: func(context.Context, int) (probe.Reading, error) { panic("nil map") }}
 	well := &fakeProbe{read: answers}

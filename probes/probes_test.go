@@ -172,10 +172,12 @@ func TestTheExportersNamesAreHere(t *testing.T) {
 			continue
 		}
 		own := slices.Clone(m.Labels)
-		if m.Type == probe.Histogram {
+		switch m.Type {
+		case probe.Histogram:
 			own = append(own, "le")
-		} else if m.Type == probe.Summary {
+		case probe.Summary:
 			own = append(own, "quantile")
+		default:
 		}
 		if m.Note == "" {
 			require.Equal(t, kind, string(m.Type), "%s: say in Note why", name)

@@ -1,6 +1,9 @@
 package feature
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A tenant is what is known of the feature for one tenant.
 type tenant struct {
@@ -58,7 +61,7 @@ func (l *line) admit(names []string) {
 		t.gone = known[name] == nil
 	}
 	l.byName = known
-	l.waiting = append(fresh, present(l.waiting)...)
+	l.waiting = slices.Concat(fresh, present(l.waiting))
 	l.suspects = present(l.suspects)
 }
 

@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	start = time.Unix(1_000_000, 0)
-	fault = errors.New("status 500")
+	start    = time.Unix(1_000_000, 0)
+	errFault = errors.New("status 500")
 )
 
 func namesOf(tenants []*tenant) (names []string) {
@@ -28,7 +28,7 @@ func turn(l *line, now time.Time, n int, fails ...string) []string {
 		var err error
 		for _, name := range fails {
 			if name == t.name || name == "all" {
-				err = fault
+				err = errFault
 			}
 		}
 		t.took(now, err)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"text/template"
 )
@@ -201,7 +202,7 @@ func field(doc any, path string) (string, bool) {
 	case json.Number:
 		return v.String(), true
 	case bool:
-		return fmt.Sprint(v), true
+		return strconv.FormatBool(v), true
 	default:
 		return "", false
 	}

@@ -50,14 +50,14 @@ var Metrics = func() []*probe.Metric {
 	return all
 }()
 
-func gauge(from, name, unit string, labels []string, source, help string) column {
+func gauge(from, name string, labels []string, source, help string) column {
 	return column{from, 1, "", &probe.Metric{
-		Name: "pgbouncer_" + name, Type: probe.Gauge, Unit: unit, Labels: labels, Help: help, Source: source + " " + from,
+		Name: "pgbouncer_" + name, Type: probe.Gauge, Labels: labels, Help: help, Source: source + " " + from,
 	}}
 }
 
 func pool(from, name, help string) column {
-	return gauge(from, "pools_"+name, "", poolLabels, "SHOW POOLS", help)
+	return gauge(from, "pools_"+name, poolLabels, "SHOW POOLS", help)
 }
 
 var poolLabels = []string{"database", "user"}
@@ -83,12 +83,12 @@ var poolColumns = []column{
 var databaseLabels = []string{"database", "force_user", "host", "name", "pool_mode", "port"}
 
 var databaseColumns = []column{
-	gauge("current_connections", "databases_current_connections", "", databaseLabels, "SHOW DATABASES", "Server connections of the database."),
-	gauge("max_connections", "databases_max_connections", "", databaseLabels, "SHOW DATABASES", "Server connections of the database at most; 0 is no limit."),
-	gauge("pool_size", "databases_pool_size", "", databaseLabels, "SHOW DATABASES", "Server connections of each pool of the database at most."),
-	gauge("reserve_pool", "databases_reserve_pool", "", databaseLabels, "SHOW DATABASES", "Server connections that a pool may have besides when clients wait for long."),
-	gauge("paused", "databases_paused", "", databaseLabels, "SHOW DATABASES", "Whether the database is paused."),
-	gauge("disabled", "databases_disabled", "", databaseLabels, "SHOW DATABASES", "Whether the database takes no new clients."),
+	gauge("current_connections", "databases_current_connections", databaseLabels, "SHOW DATABASES", "Server connections of the database."),
+	gauge("max_connections", "databases_max_connections", databaseLabels, "SHOW DATABASES", "Server connections of the database at most; 0 is no limit."),
+	gauge("pool_size", "databases_pool_size", databaseLabels, "SHOW DATABASES", "Server connections of each pool of the database at most."),
+	gauge("reserve_pool", "databases_reserve_pool", databaseLabels, "SHOW DATABASES", "Server connections that a pool may have besides when clients wait for long."),
+	gauge("paused", "databases_paused", databaseLabels, "SHOW DATABASES", "Whether the database is paused."),
+	gauge("disabled", "databases_disabled", databaseLabels, "SHOW DATABASES", "Whether the database takes no new clients."),
 }
 
 func total(from, name, unit string, factor float64, help string) column {
@@ -108,7 +108,7 @@ var statColumns = []column{
 }
 
 func list(item, name, help string) column {
-	return gauge(item, name, "", nil, "SHOW LISTS", help)
+	return gauge(item, name, nil, "SHOW LISTS", help)
 }
 
 var lists = []column{
@@ -126,7 +126,7 @@ var lists = []column{
 }
 
 func setting(key, name, help string) column {
-	return gauge(key, "config_"+name, "", nil, "SHOW CONFIG", help)
+	return gauge(key, "config_"+name, nil, "SHOW CONFIG", help)
 }
 
 var settings = []column{

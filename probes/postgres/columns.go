@@ -28,9 +28,9 @@ func selected(at here, columns []column) string {
 	return strings.Join(list, ", ")
 }
 
-// in says which version brought a column.
-func (c column) in(version int) column {
-	c.since = version
+// since14 says that PostgreSQL 14 brought a column.
+func (c column) since14() column {
+	c.since = 140000
 	return c
 }
 

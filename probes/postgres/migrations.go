@@ -56,13 +56,13 @@ var migrationTools = []migrationTool{
 	{
 		name:  "drizzle",
 		table: func(Config) (string, string) { return "drizzle", "__drizzle_migrations" },
-		query: `SELECT count(*)::float8, NULL::float8, NULL::float8, NULL::float8, max(created_at)::float8 / 1000,
+		query: `SELECT count(*)::float8, NULL AS failed, NULL AS unfinished, NULL AS rolled_back, max(created_at)::float8 / 1000,
 	left((array_agg(hash ORDER BY created_at DESC))[1], 12) FROM `,
 	},
 	{
 		name:  "goose",
 		table: func(Config) (string, string) { return "public", "goose_db_version" },
-		query: `SELECT (count(*) FILTER (WHERE newest))::float8, NULL::float8, NULL::float8, NULL::float8,
+		query: `SELECT (count(*) FILTER (WHERE newest))::float8, NULL AS failed, NULL AS unfinished, NULL AS rolled_back,
 	(max(extract(epoch FROM tstamp)) FILTER (WHERE newest))::float8, (max(version_id) FILTER (WHERE newest))::text
 	FROM (SELECT *, is_applied AND id = max(id) OVER (PARTITION BY version_id) AS newest FROM `,
 		end: " WHERE version_id > 0) g",

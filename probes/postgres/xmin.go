@@ -1,6 +1,10 @@
 package postgres
 
-import "github.com/rollwatch/rollwatch/probes/probe"
+import (
+	"strings"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+)
 
 var (
 	xminAge = &probe.Metric{
@@ -32,12 +36,14 @@ var holders = []struct{ name, sql string }{
 }
 
 func xminSQL(here) string {
-	sql := `SELECT (SELECT count(*) FROM pg_prepared_xact())::float8,
-	(SELECT coalesce(max(extract(epoch FROM clock_timestamp() - prepared)), 0) FROM pg_prepared_xact())::float8`
-	for _, h := range holders {
-		sql += ",\n\t(" + h.sql + ")::float8"
+	list := []string{
+		"(SELECT count(*) FROM pg_prepared_xact())::float8",
+		"(SELECT coalesce(max(extract(epoch FROM clock_timestamp() - prepared)), 0) FROM pg_prepared_xact())::float8",
 	}
-	return sql
+	for _, h := range holders {
+		list = append(list, "("+h.sql+")::float8")
+	}
+	return "SELECT " + strings.Join(list, ",\n\t")
 }
 
 func takeXmin(c *cycle, r *rows) error {
