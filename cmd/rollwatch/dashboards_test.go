@@ -33,6 +33,7 @@ services:
     health: {url: "%[2]s/health"}
     metrics: {scrape: [{url: "%[2]s/metrics"}], preset: prom-client}
     queues: [mail]
+    features: [{name: open, http: {url: "%[2]s/health"}, interval: 1s}]
 judge: {grace: 0s, watch: {rolling: 1m, rolling_phases: [30s], after: 1m}}
 gates: {error_ratio: {for: 4s}, latency_p99: {for: 4s}}
 webhooks: [{name: deployer, url: %[3]q, secret: %[4]q}]
