@@ -82,7 +82,7 @@ func evalCriticalFeature(ctx context.Context, gate Gate, scene Scene) (Finding, 
 	}
 	f.N = triedTenants(seen)
 	f.Thin = f.N == 0
-	broken, err := breakages(ctx, targets, scene)
+	broken, err := breakages(ctx, targets, newestReadings(seen), scene)
 	if err != nil {
 		return Finding{}, err
 	}
@@ -100,6 +100,17 @@ func unreadFeature(seen []collector.Series, targets []string, scene Scene) strin
 	return ""
 }
 
+// newestReadings is when each target was read last, in Unix milliseconds: all
+// series of a reading have one time.
+func newestReadings(seen []collector.Series) map[string]int64 {
+	at := map[string]int64{}
+	for _, s := range seen {
+		target := s.Labels.Get("target")
+		at[target] = max(at[target], s.Points[len(s.Points)-1].T)
+	}
+	return at
+}
+
 // triedTenants is of how many tenants a result is known now, over all features.
 func triedTenants(seen []collector.Series) float64 {
 	n := 0.0
@@ -113,7 +124,7 @@ func triedTenants(seen []collector.Series) float64 {
 
 // breakages are the tenants for whom a feature fails now, those that failed
 // first at the front.
-func breakages(ctx context.Context, targets []string, scene Scene) ([]breakage, error) {
+func breakages(ctx context.Context, targets []string, newest map[string]int64, scene Scene) ([]breakage, error) {
 	lately := Span{From: scene.Now.Add(-staleAfter(scene.Interval)), To: scene.Now}
 	byTenant := map[[2]string]*breakage{}
 	for _, part := range []struct {
@@ -129,9 +140,9 @@ func breakages(ctx context.Context, targets []string, scene Scene) ([]breakage, 
 			return nil, err
 		}
 		for _, s := range series {
-			// A tenant for whom it works again has no series any more.
+			// A tenant for whom it works again is in no newer reading.
 			last := s.Points[len(s.Points)-1]
-			if scene.Now.Sub(time.UnixMilli(last.T)) > scene.Interval {
+			if last.T < newest[s.Labels.Get("target")] {
 				continue
 			}
 			key := [2]string{s.Labels.Get("target"), s.Labels.Get("tenant")}

@@ -43,12 +43,12 @@ func TestAFeatureThatBreaksForOneTenant(t *testing.T) {
 		cause  Cause
 	}{
 		"it works for all":                         {login("", "", ""), OK, ""},
-		"it failed once":                           {login("_x39 1", "_x39 590", "_x39 560"), OK, ""},
-		"it fails twice in a row":                  {login("_x38 1 2", "_x38 580 580", "_x38 560 560"), Firing, ""},
+		"it failed once":                           {login("_x40 1", "_x40 590", "_x40 560"), OK, ""},
+		"it fails twice in a row":                  {login("_x39 1 2", "_x39 580 580", "_x39 560 560"), Firing, ""},
 		"it was broken before":                     {login("50+1x40", "-700x40", "-750x40"), OK, ""},
 		"it broke just before":                     {login("2+1x40", "-10x40", "-40x40"), OK, ""},
-		"it is not known to have worked":           {login("_x38 1 2", "_x38 580 580", ""), OK, ""},
-		"it had not been tried for hours":          {login("_x38 1 2", "_x38 580 580", "_x38 -7200 -7200"), OK, ""},
+		"it is not known to have worked":           {login("_x39 1 2", "_x39 580 580", ""), OK, ""},
+		"it had not been tried for hours":          {login("_x39 1 2", "_x39 580 580", "_x39 -7200 -7200"), OK, ""},
 		"it works again":                           {login("_x30 1 2 3 _x7", "_x30 450x2 _x7", "_x30 430x2 _x7"), OK, ""},
 		"the database was down when it began":      {series(login("_x20 1+1x20", "_x20 310x20", "_x20 290x20"), database), Firing, Dependency},
 		"nothing is tried any more":                {map[string]string{`rollwatch_feature_tenants{job="rollwatch",target="web/login",state="works"}`: "2x20"}, Stale, ""},

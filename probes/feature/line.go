@@ -89,7 +89,21 @@ func (l *line) next(now time.Time, interval time.Duration, n int) []*tenant {
 	return taken
 }
 
-// back puts those into the line who were taken out of it.
+// keep gives those their turn back who were taken out of the line and not tried.
+func (l *line) keep(tenants []*tenant) {
+	var suspects, waiting []*tenant
+	for _, t := range present(slices.Clone(tenants)) {
+		if t.failures == 1 {
+			suspects = append(suspects, t)
+		} else {
+			waiting = append(waiting, t)
+		}
+	}
+	l.suspects = slices.Concat(suspects, l.suspects)
+	l.waiting = slices.Concat(waiting, l.waiting)
+}
+
+// back puts those at the end of the line who were tried.
 func (l *line) back(tenants []*tenant) {
 	for _, t := range tenants {
 		switch {

@@ -74,6 +74,30 @@ func TestRetriesTakeHalfOfTheTriesAtMost(t *testing.T) {
 	}
 }
 
+// A round that ends early must not send those it did not come to behind the others.
+func TestWhoWasNotTriedKeepsTheTurn(t *testing.T) {
+	l := newLine()
+	l.admit([]string{"a", "b", "c", "d"})
+	taken := l.next(start, time.Minute, 3)
+	taken[0].took(start, nil)
+	l.back(taken[:1])
+	l.keep(taken[1:])
+	require.Equal(t, []string{"b", "c", "d"}, turn(l, start, 9))
+}
+
+// Of more that fail than can be told, what broke last is what a rollout did.
+func TestWhoBrokeLastIsToldFirst(t *testing.T) {
+	var all []*tenant
+	for i := range maxListed + 5 {
+		who := &tenant{name: fmt.Sprint(i)}
+		who.took(start.Add(time.Duration(i)*time.Second), errFault)
+		all = append(all, who)
+	}
+	listed := toList(all)
+	require.Len(t, listed, maxListed+5)
+	require.Equal(t, all[maxListed+4], listed[0])
+}
+
 func TestTenantsComeAndGo(t *testing.T) {
 	l := newLine()
 	l.admit([]string{"a", "b", "c"})

@@ -140,27 +140,31 @@ func (t *trier) round(ctx context.Context) error {
 	results := make([]result, len(turn))
 	var tries errgroup.Group
 	tries.SetLimit(atOnce)
+	made := 0
 	for i, who := range turn {
 		if err := t.limit.Wait(ctx); err != nil || time.Now().After(last) {
 			break
 		}
+		made++
 		tries.Go(func() error {
 			results[i] = t.try(ctx, who.name, timeout)
 			return nil
 		})
 	}
 	_ = tries.Wait() // what failed is in the results
-	defer t.line.back(turn)
 	if err := ctx.Err(); errors.Is(err, context.Canceled) {
+		t.line.keep(turn)
 		return fmt.Errorf("called off: %w", err) // and not a fault of the service's
 	}
-	for i, who := range turn {
+	for i, who := range turn[:made] {
 		t.note(who, results[i])
 	}
+	t.line.back(turn[:made])
+	t.line.keep(turn[made:])
 	return nil
 }
 
-// A result is how one try went; its zero value is a try that was not made.
+// A result is how one try went.
 type result struct {
 	ended time.Time
 	took  time.Duration
@@ -186,12 +190,9 @@ func (t *trier) try(ctx context.Context, name string, timeout time.Duration) res
 
 // note takes a result into account.
 func (t *trier) note(who *tenant, r result) {
-	switch {
-	case r.ended.IsZero():
-		return
-	case r.err != nil:
+	if r.err != nil {
 		t.failed++
-	default:
+	} else {
 		t.worked++
 		t.duration.Observe(r.took.Seconds())
 	}
@@ -219,15 +220,26 @@ func (t *trier) reading(views []probe.View, refused int, now time.Time) probe.Re
 	}{{"works", counts.works}, {"suspect", counts.suspect}, {"broken", counts.broken}, {"untried", counts.untried}} {
 		samples = append(samples, tenantsMetric.Sample(float64(state.n), state.name))
 	}
-	listed := 0
-	for _, who := range all {
-		if who.tried.IsZero() || who.failures == 0 && len(all) > maxListed || listed == maxListed {
-			continue
-		}
-		listed++
+	listed := toList(all)
+	told := min(len(listed), maxListed)
+	for _, who := range listed[:told] {
 		samples = append(samples, who.samples()...)
 	}
-	return probe.Reading{Samples: samples, Views: views, Ill: counts.ill(), Details: counts.details(all, refused)}
+	return probe.Reading{
+		Samples: samples, Views: views, Dropped: len(listed) - told,
+		Ill: counts.ill(), Details: counts.details(all, refused),
+	}
+}
+
+// toList are the tenants to be told one by one: all that were tried, or of many
+// only those for whom the feature fails. Whom it has failed for the shortest is
+// first: that is what a rollout may have done.
+func toList(all []*tenant) []*tenant {
+	listed := slices.DeleteFunc(slices.Clone(all), func(t *tenant) bool {
+		return t.tried.IsZero() || t.failures == 0 && len(all) > maxListed
+	})
+	slices.SortStableFunc(listed, func(a, b *tenant) int { return b.failing.Compare(a.failing) })
+	return listed
 }
 
 // samples are what is told of one tenant.
@@ -246,4 +258,4 @@ func (t *tenant) samples() []probe.Sample {
 	return samples
 }
 
-func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }

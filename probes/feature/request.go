@@ -131,7 +131,7 @@ func escapeJSON(s string) string {
 
 // do sends the step and holds the answer against what is expected; what it
 // saves is added to known. The error says in few words what went wrong, without
-// anything of the answer or the address.
+// anything of the answer or of the URL, either of which may hold a token.
 func (s step) do(ctx context.Context, client *http.Client, known map[string]string) error {
 	req, err := s.make(ctx, known)
 	if err != nil {
@@ -155,7 +155,7 @@ func (s step) do(ctx context.Context, client *http.Client, known map[string]stri
 	return s.save(body, known)
 }
 
-// unanswered says that there was no answer, without the address.
+// unanswered says that there was no answer, without the URL.
 func unanswered(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errors.New("no answer in time")

@@ -34,7 +34,8 @@ func (c column) since14() column {
 	return c
 }
 
-// takeColumns reads every row: so many labels, then the columns. A NULL is no sample.
+// takeColumns reads every row: so many labels, then the columns. A metric with
+// fewer labels has the last of them. A NULL is no sample.
 func takeColumns(c *cycle, r *rows, labels int, columns []column) error {
 	names := make([]string, labels)
 	values := make([]*float64, len(columns))
@@ -51,7 +52,7 @@ func takeColumns(c *cycle, r *rows, labels int, columns []column) error {
 		}
 		own := append([]string(nil), names...)
 		for i, column := range columns {
-			c.addKnown(column.metric, values[i], own...)
+			c.addKnown(column.metric, values[i], own[labels-len(column.metric.Labels):]...)
 		}
 	}
 	return nil

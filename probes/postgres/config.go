@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/common/model"
@@ -43,9 +44,12 @@ type Invariant struct {
 	Name string `yaml:"name" jsonschema:"required"`
 	// Query returns a row for each violation, or one row with their number. It is run read-only.
 	Query string `yaml:"query" jsonschema:"required"`
-	// Interval between two runs of the query, a second or more.
+	// Interval between two runs of the query, 10s or more: each takes a connection of its own.
 	Interval model.Duration `yaml:"interval,omitempty" jsonschema:"default=1m"`
 }
+
+// minInvariantInterval is the shortest interval between two runs of a query.
+const minInvariantInterval = 10 * time.Second
 
 // TargetName is the entry's name.
 func (c *Config) TargetName() string { return c.Name }
@@ -96,8 +100,11 @@ func (c *Config) Validate() []probe.Fault {
 		if strings.TrimSpace(inv.Query) == "" {
 			fault(at+".query", "an invariant without a query", "write a select that returns the rows that must not exist")
 		}
-		if inv.Interval < 0 {
+		switch every := time.Duration(inv.Interval); {
+		case every < 0:
 			fault(at+".interval", "a negative time", "write a duration, as in 1m")
+		case every > 0 && every < minInvariantInterval:
+			fault(at+".interval", inv.Interval.String()+" is too short: each run takes a connection of its own", "write 10s or more, as in 1m")
 		}
 	}
 	return faults

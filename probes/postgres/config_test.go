@@ -5,7 +5,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
@@ -36,6 +38,7 @@ func TestValidate(t *testing.T) {
 		{"a nameless invariant", func(c *Config) { c.Integrity[0].Name = "" }, "$.integrity[0].name", "without a name"},
 		{"an empty query", func(c *Config) { c.Integrity[0].Query = " " }, "$.integrity[0].query", "without a query"},
 		{"a negative interval", func(c *Config) { c.Integrity[0].Interval = -1 }, "$.integrity[0].interval", "negative"},
+		{"too short an interval", func(c *Config) { c.Integrity[0].Interval = model.Duration(time.Second) }, "$.integrity[0].interval", "1s is too short"},
 		{"two of a name", func(c *Config) { c.Integrity = append(c.Integrity, c.Integrity[0]) }, "$.integrity[1].name", `second invariant named "orphans"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

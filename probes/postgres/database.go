@@ -55,24 +55,4 @@ func databaseSQL(at here) string {
 	WHERE NOT d.datistemplate ORDER BY s.numbackends DESC, s.datid LIMIT ` + number(mostDatabases)
 }
 
-func takeDatabase(c *cycle, r *rows) error {
-	values := make([]*float64, len(databaseColumns))
-	var id, name string
-	into := []any{&id, &name}
-	for i := range values {
-		into = append(into, &values[i])
-	}
-	for r.Next() {
-		if err := scan(r, into...); err != nil {
-			return err
-		}
-		for i, column := range databaseColumns {
-			if i < len(statDatabase) {
-				c.addKnown(column.metric, values[i], id, name)
-			} else {
-				c.addKnown(column.metric, values[i], name)
-			}
-		}
-	}
-	return nil
-}
+func takeDatabase(c *cycle, r *rows) error { return takeColumns(c, r, 2, databaseColumns) }

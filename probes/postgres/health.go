@@ -78,7 +78,8 @@ const mostSequences = 10
 func sequencesSQL(here) string {
 	return `WITH s AS MATERIALIZED (
 		SELECT n.nspname, c.relname, CASE WHEN q.seqcycle OR NOT has_sequence_privilege(c.oid, 'SELECT, USAGE') THEN NULL
-			ELSE abs(pg_sequence_last_value(c.oid)::numeric - q.seqmin) / nullif(q.seqmax::numeric - q.seqmin, 0) END AS used,
+			WHEN q.seqincrement < 0 THEN (q.seqmax::numeric - pg_sequence_last_value(c.oid)) / nullif(q.seqmax::numeric - q.seqmin, 0)
+			ELSE (pg_sequence_last_value(c.oid)::numeric - q.seqmin) / nullif(q.seqmax::numeric - q.seqmin, 0) END AS used,
 			has_sequence_privilege(c.oid, 'SELECT, USAGE') AS readable
 		FROM pg_sequence q JOIN pg_class c ON c.oid = q.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE NOT pg_is_in_recovery() AND ` + usersOwn + ` LIMIT 10000)

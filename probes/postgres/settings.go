@@ -14,7 +14,9 @@ type setting struct {
 }
 
 // settings are those that matter, under the names that postgres_exporter gives
-// them; the limits on connections are read at every Read.
+// them; the limits on connections are read at every Read. The time-outs that we
+// set for our own session (limitsFor) are not among them: the server then shows
+// ours, and not what others get.
 var settings = []setting{
 	settingOf("autovacuum", "", "Whether autovacuum runs."),
 	settingOf("autovacuum_freeze_max_age", "", "Age in transactions at which a table is vacuumed to be frozen."),
@@ -25,8 +27,6 @@ var settings = []setting{
 	settingOf("fsync", "", "Whether what is committed is on disk."),
 	settingOf("full_page_writes", "", "Whether pages are written whole after a checkpoint."),
 	settingOf("hot_standby_feedback", "", "Whether the standby keeps its primary from removing what its queries need."),
-	settingOf("idle_in_transaction_session_timeout", "seconds", "Time after which a session that idles within a transaction is ended; 0 is never."),
-	settingOf("lock_timeout", "seconds", "Time that a statement waits for a lock at most; 0 is for ever."),
 	settingOf("maintenance_work_mem", "bytes", "Memory for vacuum and index builds."),
 	settingOf("max_parallel_workers", "", "Parallel workers at most."),
 	settingOf("max_prepared_transactions", "", "Prepared transactions at most."),
@@ -37,7 +37,6 @@ var settings = []setting{
 	settingOf("max_wal_size", "bytes", "WAL between two checkpoints, about."),
 	settingOf("max_worker_processes", "", "Background workers at most."),
 	settingOf("shared_buffers", "bytes", "Size of the buffer cache."),
-	settingOf("statement_timeout", "seconds", "Time that a statement may take; 0 is for ever."),
 	settingOf("track_io_timing", "", "Whether the time of reads and writes is measured."),
 	settingOf("wal_keep_size", "bytes", "WAL that is kept for standbys without a slot."),
 	settingOf("work_mem", "bytes", "Memory of one sort or hash before it spills to disk."),
@@ -67,15 +66,13 @@ const baseUnit = `CASE unit WHEN '8kB' THEN 8192 WHEN 'kB' THEN 1024 WHEN 'MB' T
 	WHEN 'ms' THEN 0.001 WHEN 's' THEN 1 WHEN 'min' THEN 60 ELSE 1 END`
 
 // -1 stands for "no limit" or "whatever another setting says": it has no value.
-// Our own session's limits are not the server's: reset_val is what others get.
 func settingsSQL(here) string {
 	names := make([]string, len(settings))
 	for i, s := range settings {
 		names[i] = "'" + s.name + "'"
 	}
 	return `SELECT name, CASE vartype WHEN 'bool' THEN (v = 'on')::int::float8 ELSE v::float8 * ` + baseUnit + ` END
-	FROM (SELECT name, vartype, unit, CASE WHEN source = 'client' THEN boot_val ELSE setting END AS v FROM pg_settings
-		WHERE name IN (` + strings.Join(names, ", ") + `)) s WHERE v <> '-1'`
+	FROM (SELECT name, vartype, unit, setting AS v FROM pg_settings WHERE name IN (` + strings.Join(names, ", ") + `)) s WHERE v <> '-1'`
 }
 
 func takeSettings(c *cycle, r *rows) error {

@@ -97,7 +97,7 @@ func (r *reader) DiscoverInterval() time.Duration {
 	for _, c := range r.survey.chores {
 		shortest = min(shortest, c.every)
 	}
-	return max(shortest, time.Second)
+	return shortest
 }
 
 // survey reads one view. An error is a connection that is of no use any more.
