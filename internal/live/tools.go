@@ -24,12 +24,15 @@ type WebServer struct {
 
 // Prometheus runs the pinned Prometheus on a configuration. Paths in it should
 // be absolute. POST /-/reload is open. It writes and keeps as much as the test lasts.
+// An alert is sent again each second: one that fires before discovery has named
+// the Alertmanager is lost, and by default the next would follow a minute later.
 func Prometheus(tb testing.TB, configYAML string, flags ...string) *WebServer {
 	tb.Helper()
 	return web(tb, "prometheus", configYAML, func(folder, address string) []string {
 		return append([]string{
 			"--config.file=" + filepath.Join(folder, configFile), "--storage.tsdb.path=" + filepath.Join(folder, "data"),
 			"--web.listen-address=" + address, "--web.enable-lifecycle", "--log.level=warn",
+			"--rules.alert.resend-delay=1s",
 		}, flags...)
 	})
 }
