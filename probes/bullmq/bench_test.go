@@ -2,6 +2,7 @@ package bullmq_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -100,11 +101,24 @@ func bareRead(ctx context.Context, client goredis.UniversalClient, queues []stri
 			pipe.LIndex(ctx, base+"wait", -1)
 			pipe.ZCount(ctx, base+"delayed", "-inf", "4096000")
 		}},
-		{1, func(pipe goredis.Pipeliner, base string) { pipe.HMGet(ctx, base+"1", "timestamp", "delay", "opts") }},
 	}
 	for _, round := range rounds {
 		err := redis.Pipelined(ctx, client, round.perQueue, queues, round.ask)
 		if err != nil {
+			return err
+		}
+	}
+	for batch := range slices.Chunk(queues, 100) {
+		var limiters, checks, streams, from []string
+		for _, base := range batch {
+			limiters, checks = append(limiters, base+"limiter"), append(checks, base+"stalled-check")
+			streams, from = append(streams, base+"events"), append(from, "0-0")
+		}
+		pipe := client.Pipeline()
+		pipe.MGet(ctx, limiters...)
+		pipe.MGet(ctx, checks...)
+		pipe.XRead(ctx, &goredis.XReadArgs{Streams: append(streams, from...), Count: 50, Block: -1})
+		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, goredis.Nil) {
 			return err
 		}
 	}

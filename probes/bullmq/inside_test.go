@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
@@ -145,6 +146,25 @@ func FuzzCrews(f *testing.F) {
 		}
 		if all > lines {
 			t.Fatalf("%d workers in %d lines", all, lines)
+		}
+	})
+}
+
+func FuzzEventsLeaveABoundedMemory(f *testing.F) {
+	f.Add("1700000000000-0", "active", "7")
+	f.Add("", "completed", "")
+	f.Add("-", "waiting", "\x00")
+	f.Fuzz(func(t *testing.T, event, kind, job string) {
+		v := &visit{queue: newQueue("bull", "mail")}
+		var events []goredis.XMessage
+		for i := range 2 * maxUnderWay {
+			events = append(events,
+				goredis.XMessage{ID: event, Values: map[string]any{"event": kind, "jobId": fmt.Sprint(job, i)}},
+				goredis.XMessage{ID: event, Values: map[string]any{"event": "active", "jobId": fmt.Sprint(i)}})
+		}
+		v.take(events, &budget{events: 1, bytes: 1})
+		if len(v.events.underWay) > maxUnderWay {
+			t.Fatalf("%d jobs are remembered", len(v.events.underWay))
 		}
 	})
 }

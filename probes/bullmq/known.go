@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
@@ -17,17 +18,27 @@ type queue struct {
 	meta   string
 	counts [2]string // metrics:completed, metrics:failed
 	check  string    // stalled-check
+	stream string    // events
 
 	label  []string // of the families by queue
 	labels [len(states)][]string
 
-	missed   int // scans in a row that did not find it; guarded by known.mu
-	unserved int // readings in a row in which its active jobs had nobody; Read's own
+	missed int // scans in a row that did not find it; guarded by known.mu
+
+	// Kept from one reading to the next; Read's own.
+	unserved  int       // readings in a row in which its active jobs had nobody
+	suspects  []string  // keys of the locks of its active jobs, while they have nobody
+	locked    int64     // how many of these there were when last asked
+	head      string    // the job that was next in line
+	headDue   time.Time // since when; zero when unknown
+	mostBegun int64     // the most jobs ever seen within a window of the rate limit
+	events    follower
+	credits   map[outcome]float64
 }
 
 func newQueue(prefix, name string) *queue {
 	q := &queue{name: name, base: prefix + ":" + name + ":", label: []string{name}}
-	q.meta, q.check = q.base+"meta", q.base+"stalled-check"
+	q.meta, q.check, q.stream = q.base+"meta", q.base+"stalled-check", q.base+"events"
 	q.counts = [2]string{q.base + "metrics:completed", q.base + "metrics:failed"}
 	for i, state := range states {
 		q.keys[i] = q.base + state.key

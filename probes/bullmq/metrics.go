@@ -10,16 +10,61 @@ var (
 		Note:   "BullMQ 5 moves the waiting jobs of a paused queue to the state paused; BullMQ 6 leaves them waiting: see bullmq_queue_paused.",
 	}
 	jobCompleted = &probe.Metric{
-		Name: "bullmq_job_completed_total", Type: probe.Counter, Labels: []string{"queue"},
-		Help:   "Jobs completed.",
-		Source: "HGET metrics:completed count",
-		Note:   "Only where a Worker has the option metrics; without it BullMQ counts nothing, and shows 0.",
+		Name: "bullmq_job_completed_total", Type: probe.Counter, Labels: []string{"queue", "source"},
+		Help:   "Jobs completed: source metrics is BullMQ's own counter, source events what its stream of events told since rollwatch follows it.",
+		Source: "HGET metrics:completed count; XREAD events",
+		Note: "BullMQ's own shows 0 for a queue whose Workers lack the option metrics. A queue has one source at a time, so a sum over source counts nothing twice; " +
+			"see bullmq_queue_event_gaps_total for how far the events can be trusted.",
 	}
 	jobFailed = &probe.Metric{
-		Name: "bullmq_job_failed_total", Type: probe.Counter, Labels: []string{"queue"},
-		Help:   "Jobs failed for good.",
-		Source: "HGET metrics:failed count",
-		Note:   "Only where a Worker has the option metrics; without it BullMQ counts nothing, and shows 0.",
+		Name: "bullmq_job_failed_total", Type: probe.Counter, Labels: []string{"queue", "source"},
+		Help:   "Jobs failed for good: source metrics is BullMQ's own counter, source events what its stream of events told since rollwatch follows it.",
+		Source: "HGET metrics:failed count; XREAD events",
+		Note:   "As bullmq_job_completed_total.",
+	}
+	jobStalled = &probe.Metric{
+		Name: "bullmq_job_stalled_total", Type: probe.Counter, Labels: []string{"queue"},
+		Help:   "Times that a job was taken from a worker that no longer renewed its lock, since rollwatch follows the events.",
+		Source: "XREAD events",
+	}
+	jobWait = &probe.Metric{
+		Name: "bullmq_job_wait_seconds", Type: probe.Histogram, Unit: "seconds", Labels: []string{"queue"},
+		Help: "Time from a job's coming into line to a worker's taking it, by the server's clock.", Source: "XREAD events waiting, active",
+	}
+	jobRun = &probe.Metric{
+		Name: "bullmq_job_run_seconds", Type: probe.Histogram, Unit: "seconds", Labels: []string{"queue"},
+		Help: "Time of a job's last run, from a worker's taking it to its completing or failing for good.", Source: "XREAD events active, completed, failed",
+	}
+	eventGaps = &probe.Metric{
+		Name: "bullmq_queue_event_gaps_total", Type: probe.Counter, Labels: []string{"queue"},
+		Help: "Times that events went by, or may have gone by, unseen: more came between two readings than the stream keeps or than one reading takes. " +
+			"What is counted by events is then too low.",
+		Source: "XREAD events",
+	}
+	trackCompleted = &probe.Metric{
+		Name: "bullmq_track_jobs_completed_total", Type: probe.Counter, Labels: []string{"queue", "track"},
+		Help:   "Jobs completed by the workers of the track; track is empty where nobody knows, as of a job that was removed when it was done.",
+		Source: "XREAD events completed, HGET <job> pb",
+	}
+	trackFailed = &probe.Metric{
+		Name: "bullmq_track_jobs_failed_total", Type: probe.Counter, Labels: []string{"queue", "track"},
+		Help:   "Jobs that failed for good under the workers of the track; track is empty where nobody knows.",
+		Source: "XREAD events failed, HGET <job> pb",
+	}
+	schedulers = &probe.Metric{
+		Name: "bullmq_queue_schedulers", Type: probe.Gauge, Labels: []string{"queue"},
+		Help: "Job schedulers of the queue, counted once a minute.", Source: "ZCARD repeat",
+	}
+	overdueSchedulers = &probe.Metric{
+		Name: "bullmq_queue_overdue_schedulers", Type: probe.Gauge, Labels: []string{"queue"},
+		Help:   "Job schedulers whose next job was due more than 5 seconds ago, counted once a minute: the job before it has not been taken.",
+		Source: "ZCOUNT repeat",
+	}
+	rateLimited = &probe.Metric{
+		Name: "bullmq_queue_rate_limited", Type: probe.Gauge, Labels: []string{"queue"},
+		Help: "Whether a rate limit lets no further job begin now. The limit of a worker's own option is written nowhere: " +
+			"the most jobs that were seen to begin in a window stand for it.",
+		Source: "MGET limiter, HMGET meta max",
 	}
 	queuePaused = &probe.Metric{
 		Name: "bullmq_queue_paused", Type: probe.Gauge, Labels: []string{"queue"},
@@ -50,8 +95,8 @@ var (
 	abandoned = &probe.Metric{
 		Name: "bullmq_queue_abandoned_jobs", Type: probe.Gauge, Labels: []string{"queue"},
 		Help: "Active jobs on which nobody works: in two readings in a row no worker was connected and none had renewed the queue's check for stalled jobs. " +
-			"They stay until a worker starts.",
-		Source: "LLEN active, CLIENT LIST, MGET stalled-check",
+			"They hold no lock, and stay until a worker starts.",
+		Source: "LLEN active, CLIENT LIST, MGET stalled-check, EXISTS <job>:lock",
 	}
 	queues = &probe.Metric{
 		Name: "bullmq_queues", Type: probe.Gauge,
@@ -67,6 +112,7 @@ var (
 
 // Metrics are all families that the probe reads.
 var Metrics = []*probe.Metric{
-	jobCount, jobCompleted, jobFailed, queuePaused, oldestWaiting, overdue,
+	jobCount, jobCompleted, jobFailed, jobStalled, jobWait, jobRun, eventGaps, trackCompleted, trackFailed,
+	queuePaused, oldestWaiting, overdue, schedulers, overdueSchedulers, rateLimited,
 	queueWorkers, trackWorkers, abandoned, queues, noEviction,
 }

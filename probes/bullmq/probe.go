@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -15,21 +16,26 @@ import (
 
 // The parts of a reading.
 const (
-	viewScan      = "SCAN"          // discovery
-	viewClients   = "CLIENT LIST"   // workers
-	viewInfo      = "INFO"          // eviction policy
-	viewCounts    = "counts"        // LLEN, ZCARD
-	viewMeta      = "meta"          // HMGET meta
-	viewMetrics   = "metrics"       // HGET metrics:*
-	viewOldest    = "oldest"        // LINDEX wait, HMGET <job>
-	viewOverdue   = "overdue"       // ZCOUNT delayed
-	viewAbandoned = "stalled-check" // MGET stalled-check
+	viewScan       = "SCAN"          // discovery
+	viewClients    = "CLIENT LIST"   // workers
+	viewInfo       = "INFO"          // eviction policy
+	viewCounts     = "counts"        // LLEN, ZCARD
+	viewMeta       = "meta"          // HMGET meta
+	viewMetrics    = "metrics"       // HGET metrics:*
+	viewOldest     = "oldest"        // LINDEX wait, HMGET <job>
+	viewOverdue    = "overdue"       // ZCOUNT delayed
+	viewAbandoned  = "stalled-check" // MGET stalled-check, LRANGE active, EXISTS <job>:lock
+	viewLimiter    = "limiter"       // MGET limiter
+	viewEvents     = "events"        // XINFO STREAM, XREAD events
+	viewTracks     = "workers"       // HGET <job> pb
+	viewSchedulers = "repeat"        // ZCARD, ZCOUNT repeat
 )
 
 // Commands are what the probe asks, as an ACL names it, on the keys
 // <prefix>:*. A refusal costs the part it is for and no other.
 var Commands = []string{
 	"scan", "client|list", "info", "llen", "zcard", "hmget", "hget", "lindex", "zcount", "mget",
+	"xinfo|stream", "xread", "lrange", "exists",
 }
 
 // reader is the probe of the queues of one prefix.
@@ -39,16 +45,19 @@ type reader struct {
 	maxFailed int
 	tracks    map[string]*regexp.Regexp
 	known     *known
+	surveys   int                       // scans and surveys so far; Discover's own
+	schedules atomic.Pointer[schedules] // nil before the first survey
 }
 
 // Close does nothing: the connection is not the probe's own.
 func (r *reader) Close() error { return nil }
 
-// Read reads every queue that is known, in at most three rounds of pipelines
-// and 14 commands a queue.
+// Read reads every queue that is known: its state in three rounds of pipelines
+// and at most 14 commands a queue, and what can be asked of a hundred queues at
+// once (the limiter, the events) by one command for all of them.
 func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	views := redis.NewViews(viewScan, viewClients, viewInfo, viewCounts, viewMeta,
-		viewMetrics, viewOldest, viewOverdue, viewAbandoned)
+		viewMetrics, viewOldest, viewOverdue, viewAbandoned, viewLimiter, viewEvents, viewTracks, viewSchedulers)
 	server, err := r.readServer(ctx, views)
 	if err != nil {
 		return probe.Reading{}, fmt.Errorf("clients: %w", err)
@@ -56,6 +65,9 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	r.known.learn(server.crews)
 	queues, surplus, scan := r.known.snapshot()
 	views[0] = scan
+	if s := r.schedules.Load(); s != nil {
+		views[len(views)-1] = s.view
+	}
 
 	now := time.Now()
 	visits, err := r.visit(ctx, queues, views, now)
@@ -63,10 +75,20 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 		return probe.Reading{}, fmt.Errorf("queues: %w", err)
 	}
 	for _, v := range visits {
-		v.crew = server.crews[v.name]
+		v.crew, v.staffed = server.crews[v.name], server.staffed
 	}
-	if err := r.abandoned(ctx, visits, views); err != nil {
-		return probe.Reading{}, fmt.Errorf("stalled-check: %w", err)
+	for _, part := range []struct {
+		name string
+		read func(context.Context, []*visit, redis.Views) error
+	}{
+		{"stalled-check", r.abandoned},
+		{"limiter", r.limited},
+		{"events", r.follow},
+		{"workers", r.credit},
+	} {
+		if err := part.read(ctx, visits, views); err != nil {
+			return probe.Reading{}, fmt.Errorf("%s: %w", part.name, err)
+		}
 	}
 	return r.reading(visits, server, surplus, views), nil
 }
@@ -135,58 +157,3 @@ func (r *reader) visit(ctx context.Context, queues []*queue, views redis.Views, 
 
 // mgetKeys is how many keys one MGET asks for.
 const mgetKeys = 100
-
-// abandoned finds the active jobs on which nobody works: no worker is
-// connected, and the key that workers renew is gone. Once may be the moment
-// between two renewals; twice in a row is no moment.
-func (r *reader) abandoned(ctx context.Context, visits []*visit, views redis.Views) error {
-	var suspects []*visit
-	for _, v := range visits {
-		switch {
-		case v.lengths[active].Err() != nil:
-		case v.count[active] > 0 && v.crew.workers == 0:
-			suspects = append(suspects, v)
-		default:
-			v.judge(true)
-		}
-	}
-	type question struct {
-		about []*visit
-		renew *goredis.SliceCmd
-	}
-	var questions []*question
-	for about := range slices.Chunk(suspects, mgetKeys) {
-		questions = append(questions, &question{about: about})
-	}
-	err := redis.Pipelined(ctx, r.client, 1, questions, func(pipe goredis.Pipeliner, q *question) {
-		keys := make([]string, len(q.about))
-		for i, v := range q.about {
-			keys[i] = v.check
-		}
-		q.renew = pipe.MGet(ctx, keys...)
-	})
-	if err != nil {
-		return err
-	}
-	for _, q := range questions {
-		if !views.Note(viewAbandoned, q.renew.Err()) {
-			continue
-		}
-		for i, v := range q.about {
-			v.judge(q.renew.Val()[i] != nil)
-		}
-	}
-	return nil
-}
-
-// judge takes whether somebody works on the queue.
-func (v *visit) judge(served bool) {
-	v.judged = true
-	if served {
-		v.unserved = 0
-		return
-	}
-	if v.unserved++; v.unserved >= 2 {
-		v.left = v.count[active]
-	}
-}

@@ -68,7 +68,7 @@ func TestEveryStateIsCountedAsBullMQCountsIt(t *testing.T) {
 			queue.Resume(t)
 			require.Zero(t, redistest.Value(t, redistest.Read(t, p), "bullmq_queue_paused", "mail"))
 
-			require.NotContains(t, redistest.Names(redistest.Read(t, p)), "bullmq_job_completed_total", "nobody counts yet")
+			require.Zero(t, redistest.Value(t, redistest.Read(t, p), "bullmq_job_completed_total", "mail", "events"), "BullMQ does not count yet")
 			worker := queue.Worker(t, live.Complete, live.Options{"metrics": live.Options{"maxDataPoints": 10}})
 			queue.Await(t, "completed", 7)
 			worker.Stop(t)
@@ -85,8 +85,8 @@ func TestEveryStateIsCountedAsBullMQCountsIt(t *testing.T) {
 			queue.Await(t, "active", 1)
 			requireSame(t, p, queue, "mail")
 			r = redistest.Read(t, p)
-			require.Equal(t, 7.0, redistest.Value(t, r, "bullmq_job_completed_total", "mail"))
-			require.Equal(t, 2.0, redistest.Value(t, r, "bullmq_job_failed_total", "mail"))
+			require.Equal(t, 7.0, redistest.Value(t, r, "bullmq_job_completed_total", "mail", "metrics"))
+			require.Equal(t, 2.0, redistest.Value(t, r, "bullmq_job_failed_total", "mail", "metrics"))
 			require.Equal(t, 1.0, redistest.Value(t, r, "bullmq_queue_workers", "mail"))
 			require.Zero(t, redistest.Value(t, r, "bullmq_queue_abandoned_jobs", "mail"))
 			require.Equal(t, 1.0, redistest.Value(t, r, "bullmq_redis_noeviction"))
@@ -118,7 +118,7 @@ func TestAJobOfAKilledWorkerIsAbandonedUntilAWorkerIsThere(t *testing.T) {
 			r := redistest.Read(t, p)
 			require.Equal(t, 1, counts(r, "mail")["active"], "every count looks healthy")
 			require.Zero(t, redistest.Value(t, r, "bullmq_queue_workers", "mail"))
-			require.Equal(t, []string{"mail"}, r.Details["abandoned"])
+			require.Equal(t, []any{map[string]any{"queue": "mail", "why": "1 active jobs on which nobody works"}}, r.Details["stuck"])
 
 			// A worker is there, and be it one that does not look for stalled jobs.
 			queue.Worker(t, live.Block, live.Options{"skipStalledCheck": true})
@@ -145,6 +145,13 @@ func TestAnActiveJobWhoseWorkerHidesItsNameIsNotAbandoned(t *testing.T) {
 	require.Equal(t, 1.0, left())
 	server.Do(t, "set", "bull:queue-0:stalled-check", 1)
 	require.Zero(t, left())
+
+	// One that does not look for stalled jobs holds the lock of its own.
+	server.Do(t, "set", "bull:queue-0:4:lock", "token")
+	server.Do(t, "del", "bull:queue-0:stalled-check")
+	for range 3 {
+		require.Zero(t, left())
+	}
 }
 
 func TestTheMarkerOfOldVersionsIsNoJob(t *testing.T) {
@@ -207,9 +214,9 @@ func TestTheOldestJobIsDatedFromTheMomentItWasDue(t *testing.T) {
 		t.Run(fmt.Sprintf("BullMQ %d", major), func(t *testing.T) {
 			prefix := fmt.Sprintf("v%d", major)
 			node := live.Node(t, major)
-			p := open(t, server.URL, bullmq.Config{Prefix: prefix})
+			read := func() probe.Reading { return redistest.Read(t, open(t, server.URL, bullmq.Config{Prefix: prefix})) }
 			age := func(name string) float64 {
-				return redistest.Value(t, redistest.Read(t, p), "bullmq_queue_oldest_waiting_seconds", name)
+				return redistest.Value(t, read(), "bullmq_queue_oldest_waiting_seconds", name)
 			}
 			hourAgo := time.Now().Add(-time.Hour).UnixMilli()
 
@@ -223,11 +230,11 @@ func TestTheOldestJobIsDatedFromTheMomentItWasDue(t *testing.T) {
 			// Delayed by 50 minutes an hour ago: due for ten minutes.
 			late := node.Queue(t, server.URL, prefix, "late")
 			late.Add(t, live.Options{"timestamp": hourAgo, "delay": 50 * time.Minute.Milliseconds()})
-			require.Equal(t, 1.0, redistest.Value(t, redistest.Read(t, p), "bullmq_queue_overdue_jobs", "late"), "no worker moves it")
+			require.Equal(t, 1.0, redistest.Value(t, read(), "bullmq_queue_overdue_jobs", "late"), "no worker moves it")
 			worker := late.Worker(t, live.Block, nil)
 			late.Await(t, "active", 1)
 			worker.Stop(t)
-			require.Zero(t, redistest.Value(t, redistest.Read(t, p), "bullmq_queue_overdue_jobs", "late"))
+			require.Zero(t, redistest.Value(t, read(), "bullmq_queue_overdue_jobs", "late"))
 
 			due := node.Queue(t, server.URL, prefix, "due")
 			due.Add(t, live.Options{"timestamp": hourAgo, "delay": 50 * time.Minute.Milliseconds()})
@@ -307,11 +314,18 @@ func TestWhatAnACLRefusesCostsOnlyItsOwnPart(t *testing.T) {
 	queue.AddMany(t, 3, nil)
 	queue.Worker(t, live.Block, nil)
 	queue.Await(t, "active", 1)
-	whole := redistest.Names(redistest.Read(t, open(t, server.URL, bullmq.Config{})))
+	// The first reading finds the queue by its worker and the end of its events; the
+	// second has everything.
+	twice := func(url string) probe.Reading {
+		p := open(t, url, bullmq.Config{})
+		redistest.Read(t, p)
+		return redistest.Read(t, p)
+	}
+	whole := redistest.Names(twice(server.URL))
 
 	// The name of our connection is not in the list, and its refusal no fault.
 	granted := redistest.As(t, server, "%R~bull:*", bullmq.Commands...)
-	r := redistest.Read(t, open(t, granted, bullmq.Config{}))
+	r := twice(granted)
 	require.Equal(t, whole, redistest.Names(r))
 	for view, state := range redistest.States(r) {
 		require.Equal(t, probe.ViewRead, state, view)
@@ -321,12 +335,16 @@ func TestWhatAnACLRefusesCostsOnlyItsOwnPart(t *testing.T) {
 		view     string
 		families []string
 	}{
-		"scan":        {"SCAN", nil},
-		"client|list": {"CLIENT LIST", []string{"bullmq_queue_workers"}},
-		"info":        {"INFO", []string{"bullmq_redis_noeviction"}},
-		"hmget":       {"meta", []string{"bullmq_queue_paused", "bullmq_queue_oldest_waiting_seconds"}},
-		"lindex":      {"oldest", []string{"bullmq_queue_oldest_waiting_seconds"}},
-		"hget":        {"metrics", nil},
+		"scan":         {"SCAN", nil},
+		"client|list":  {"CLIENT LIST", []string{"bullmq_queue_workers"}},
+		"info":         {"INFO", []string{"bullmq_redis_noeviction"}},
+		"hmget":        {"meta", []string{"bullmq_queue_paused", "bullmq_queue_oldest_waiting_seconds"}},
+		"lindex":       {"oldest", []string{"bullmq_queue_oldest_waiting_seconds"}},
+		"hget":         {"metrics", nil},
+		"xread":        {"events", nil},
+		"xinfo|stream": {"events", []string{"bullmq_job_stalled_total", "bullmq_queue_event_gaps_total", "bullmq_job_completed_total", "bullmq_job_failed_total"}},
+		"mget":         {"limiter", []string{"bullmq_queue_rate_limited"}},
+		"zcount":       {"repeat", []string{"bullmq_queue_schedulers", "bullmq_queue_overdue_schedulers"}},
 	} {
 		t.Run("without "+command, func(t *testing.T) {
 			var rest []string
@@ -335,7 +353,7 @@ func TestWhatAnACLRefusesCostsOnlyItsOwnPart(t *testing.T) {
 					rest = append(rest, c)
 				}
 			}
-			r := redistest.Read(t, open(t, redistest.As(t, server, "%R~bull:*", rest...), bullmq.Config{}))
+			r := twice(redistest.As(t, server, "%R~bull:*", rest...))
 			require.Equal(t, probe.ViewDenied, redistest.States(r)[cost.view])
 			want := maps.Clone(whole)
 			for _, family := range cost.families {
@@ -353,6 +371,7 @@ func TestWhatAnACLRefusesCostsOnlyItsOwnPart(t *testing.T) {
 
 func TestAFrozenRedisCostsExactlyTheDeadline(t *testing.T) {
 	server := live.Redis(t)
+	seed(t, server, 1)
 	p := open(t, server.URL, bullmq.Config{})
 	redistest.Read(t, p)
 	server.Freeze(t)

@@ -30,11 +30,12 @@ var states = [...]struct {
 
 // Indexes into states.
 const (
-	waiting = 0
-	paused  = 1
-	active  = 2
-	delayed = 4
-	failed  = 7
+	waiting     = 0
+	paused      = 1
+	active      = 2
+	prioritized = 3
+	delayed     = 4
+	failed      = 7
 )
 
 // The commands that one reading asks for a queue at most: in the first round
@@ -58,6 +59,7 @@ type visit struct {
 	next    *goredis.StringCmd // id of the next job in line
 	overdue *goredis.IntCmd
 	job     *goredis.SliceCmd
+	stream  *goredis.XInfoStreamCmd
 
 	count   [len(states)]int64
 	counted bool // all states were answered
@@ -65,8 +67,16 @@ type visit struct {
 	waited  time.Duration
 	dated   bool // waited is known
 	crew    crew
-	left    int64 // active jobs on which nobody works
-	judged  bool  // left is known
+	staffed bool // crew is known
+	judged  bool // it is known whether the active jobs are abandoned
+
+	limiterRead bool
+	rateLimited bool
+
+	maxEvents int // that its stream keeps; 0 when unknown
+	read      int // events taken in this reading
+	lost      bool
+	endings   []ending
 }
 
 // askFirst asks what is always asked.
@@ -96,6 +106,9 @@ func (v *visit) takeFirst(views redis.Views) {
 		all += cmd.Val()
 	}
 	known := views.Note(viewMeta, v.meta.Err())
+	if known {
+		v.maxEvents = lengthOf(v.meta.Val())
+	}
 	v.gone = known && v.counted && all == 0 && !isMeta(v.meta.Val())
 }
 
@@ -129,7 +142,11 @@ func (v *visit) takeSecond(views redis.Views) (id string) {
 		v.count[line]--
 		return ""
 	}
-	return v.next.Val()
+	if v.next.Val() == v.head && !v.headDue.IsZero() {
+		return "" // it has not moved
+	}
+	v.head, v.headDue = v.next.Val(), time.Time{}
+	return v.head
 }
 
 // takeThird takes the next job, and how long it has been due. That is unknown
@@ -139,11 +156,13 @@ func (v *visit) takeThird(views redis.Views, now time.Time) {
 		v.dated = v.counted
 		return
 	}
-	if v.job == nil || !views.Note(viewOldest, v.job.Err()) {
+	if v.job != nil && views.Note(viewOldest, v.job.Err()) {
+		v.headDue, _ = dueSince(v.job.Val())
+	}
+	if v.next == nil || v.next.Err() != nil || v.next.Val() != v.head || v.headDue.IsZero() {
 		return
 	}
-	since, ok := dueSince(v.job.Val())
-	v.waited, v.dated = max(0, now.Sub(since)), ok
+	v.waited, v.dated = max(0, now.Sub(v.headDue)), true
 }
 
 // jobFields of a job that dueSince understands.
@@ -170,6 +189,17 @@ func dueSince(fields []any) (since time.Time, ok bool) {
 	return time.UnixMilli(added + int64(delay)), true
 }
 
+// timeSamples are how long the jobs waited and ran.
+func (v *visit) timeSamples(to []probe.Sample) []probe.Sample {
+	if d := v.events.wait; d != nil {
+		to = append(to, jobWait.Distributed(d.Clone(), v.label...))
+	}
+	if d := v.events.run; d != nil {
+		to = append(to, jobRun.Distributed(d.Clone(), v.label...))
+	}
+	return to
+}
+
 // samples are what the visit found.
 func (v *visit) samples(to []probe.Sample, views redis.Views) []probe.Sample {
 	for i, cmd := range v.lengths {
@@ -180,13 +210,15 @@ func (v *visit) samples(to []probe.Sample, views redis.Views) []probe.Sample {
 	if v.meta.Err() == nil {
 		to = append(to, queuePaused.Sample(number(v.meta.Val()[0] != nil), v.label...))
 	}
-	for i, m := range []*probe.Metric{jobCompleted, jobFailed} {
-		if !views.Note(viewMetrics, v.totals[i].Err()) {
-			continue
-		}
-		if n, err := v.totals[i].Int64(); err == nil {
-			to = append(to, m.Sample(float64(n), v.label...))
-		}
+	to = v.finishedSamples(to, views)
+	if v.events.last != "" {
+		to = append(to, jobStalled.Sample(v.events.stalled, v.label...), eventGaps.Sample(v.events.gaps, v.label...))
+	}
+	if v.limiterRead {
+		to = append(to, rateLimited.Sample(number(v.rateLimited), v.label...))
+	}
+	if v.judged {
+		to = append(to, abandoned.Sample(float64(v.left()), v.label...))
 	}
 	if v.dated {
 		to = append(to, oldestWaiting.Sample(v.waited.Seconds(), v.label...))
@@ -195,6 +227,23 @@ func (v *visit) samples(to []probe.Sample, views redis.Views) []probe.Sample {
 		to = append(to, overdue.Sample(0, v.label...))
 	} else if v.overdue != nil && views.Note(viewOverdue, v.overdue.Err()) {
 		to = append(to, overdue.Sample(float64(v.overdue.Val()), v.label...))
+	}
+	return to
+}
+
+// finishedSamples counts the jobs that came to an end: by BullMQ's own counter
+// where a worker keeps it, which knows all of them, else by the events.
+func (v *visit) finishedSamples(to []probe.Sample, views redis.Views) []probe.Sample {
+	for i, m := range []*probe.Metric{jobCompleted, jobFailed} {
+		if views.Note(viewMetrics, v.totals[i].Err()) {
+			if n, err := v.totals[i].Int64(); err == nil {
+				to = append(to, m.Sample(float64(n), v.name, "metrics"))
+				continue
+			}
+		}
+		if v.events.last != "" {
+			to = append(to, m.Sample(v.events.finished[i], v.name, "events"))
+		}
 	}
 	return to
 }

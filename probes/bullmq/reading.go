@@ -2,17 +2,16 @@ package bullmq
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
 	"github.com/rollwatch/rollwatch/probes/redis"
 )
 
-// maxNames is how many queues the health document names where it names some.
-const maxNames = 5
-
 // seriesOfQueue is about how many series a queue has.
-const seriesOfQueue = len(states) + 7
+const seriesOfQueue = len(states) + 12
+
+// seriesOfTimes is how many the two histograms of a queue have.
+var seriesOfTimes = 2 * (len(timeBounds) + 3)
 
 // reading puts together what was read.
 func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Views) probe.Reading {
@@ -25,46 +24,34 @@ func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Vie
 			details["evictionPolicy"] = s.info["maxmemory_policy"] + ": Redis may drop jobs when memory runs out; BullMQ needs noeviction"
 		}
 	}
+	timed := 0
 	for _, v := range visits {
 		samples = v.samples(samples, views)
-		if s.staffed {
+		if v.staffed {
 			samples = append(samples, queueWorkers.Sample(float64(v.crew.workers), v.label...))
 			for track := range r.tracks {
 				samples = append(samples, trackWorkers.Sample(float64(v.crew.tracks[track]), v.name, track))
 			}
 		}
-		if v.judged {
-			samples = append(samples, abandoned.Sample(float64(v.left), v.label...))
+		if len(r.tracks) > 0 {
+			samples = r.trackSamples(samples, v.queue)
+		}
+		if v.events.wait != nil || v.events.run != nil {
+			if timed++; timed <= maxTimed {
+				samples = v.timeSamples(samples)
+			}
 		}
 	}
+	samples = r.scheduleSamples(samples, visits)
+	dropped := surplus*seriesOfQueue + max(0, timed-maxTimed)*seriesOfTimes
 	if surplus > 0 {
 		details["queuesNotRead"] = surplus
 	}
-	worst(details, visits)
+	r.findings(details, visits)
 	if r.known.fixed {
 		r.absent(details, visits)
 	}
-	return probe.Reading{Samples: samples, Views: views, Dropped: surplus * seriesOfQueue, Ill: r.ill(details, visits), Details: details}
-}
-
-// worst names the queues that one would look at first.
-func worst(details map[string]any, visits []*visit) {
-	var longest *visit
-	var left []string
-	for _, v := range visits {
-		if v.waited > 0 && (longest == nil || v.waited > longest.waited) {
-			longest = v
-		}
-		if v.left > 0 && len(left) < maxNames {
-			left = append(left, v.name)
-		}
-	}
-	if longest != nil {
-		details["oldestWaiting"] = map[string]any{"queue": longest.name, "seconds": math.Round(longest.waited.Seconds())}
-	}
-	if len(left) > 0 {
-		details["abandoned"] = left
-	}
+	return probe.Reading{Samples: samples, Views: views, Dropped: dropped, Ill: r.ill(details, visits), Details: details}
 }
 
 // absent names the queues that the configuration names and that are not there.

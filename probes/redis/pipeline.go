@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -45,6 +46,39 @@ func Pipelined[T any](ctx context.Context, client Piper, perItem int, items []T,
 		}
 	}
 	return nil
+}
+
+// Batches are the items in groups of at most size whose keys one command may
+// name together: in a cluster, those of one hash tag.
+func Batches[T any](client goredis.UniversalClient, items []T, size int, key func(T) string) iter.Seq[[]T] {
+	if _, cluster := client.(*goredis.ClusterClient); !cluster {
+		return slices.Chunk(items, size)
+	}
+	byTag := map[string][]T{}
+	for _, item := range items {
+		tag := hashTag(key(item))
+		byTag[tag] = append(byTag[tag], item)
+	}
+	return func(yield func([]T) bool) {
+		for _, group := range byTag {
+			for batch := range slices.Chunk(group, size) {
+				if !yield(batch) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// hashTag is the part of a key that decides where in a cluster it lives: what
+// stands between its first braces, or all of it.
+func hashTag(key string) string {
+	_, rest, open := strings.Cut(key, "{")
+	tag, _, closed := strings.Cut(rest, "}")
+	if !open || !closed || tag == "" {
+		return key
+	}
+	return tag
 }
 
 // replied says that err is the server's answer, not its silence.
