@@ -92,7 +92,17 @@ var (
 	schedulers = &probe.Metric{
 		Name: "asynq_schedulers", Type: probe.Gauge,
 		Help:   "Schedulers of periodic tasks alive.",
-		Source: "ZCOUNT asynq:schedulers",
+		Source: "ZRANGE asynq:schedulers",
+	}
+	schedulerEntries = &probe.Metric{
+		Name: "asynq_scheduler_entries", Type: probe.Gauge,
+		Help:   "Periodic tasks that the schedulers alive enqueue: a task that two schedulers enqueue counts twice, and is enqueued twice.",
+		Source: "LRANGE asynq:schedulers:<scheduler>",
+	}
+	overdueEntries = &probe.Metric{
+		Name: "asynq_scheduler_overdue_entries", Type: probe.Gauge,
+		Help:   "Periodic tasks that a scheduler alive should have enqueued more than 30 seconds ago.",
+		Source: "LRANGE asynq:schedulers:<scheduler>",
 	}
 	queues = &probe.Metric{
 		Name: "asynq_queues", Type: probe.Gauge,
@@ -110,5 +120,5 @@ var (
 var Metrics = []*probe.Metric{
 	queueSize, latency, processed, failed, tasksEnqueued, pausedTotal,
 	queueTasks, queuePaused, orphaned, overdue, queueGroups, queueServers,
-	servers, workers, workersBusy, schedulers, queues, noEviction,
+	servers, workers, workersBusy, schedulers, schedulerEntries, overdueEntries, queues, noEviction,
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -19,7 +18,7 @@ import (
 const (
 	viewQueues     = "queues"     // SMEMBERS asynq:queues
 	viewServers    = "servers"    // ZRANGE asynq:servers, GET <server>
-	viewSchedulers = "schedulers" // ZCOUNT asynq:schedulers
+	viewSchedulers = "schedulers" // ZRANGE asynq:schedulers, LRANGE <scheduler>
 	viewInfo       = "INFO"       // eviction policy
 	viewCounts     = "counts"     // LLEN, ZCARD
 	viewTotals     = "totals"     // MGET processed failed paused
@@ -32,13 +31,15 @@ const (
 // Commands are what the probe asks, as an ACL names it, on the keys asynq:*. A
 // refusal costs the part it is for and no other.
 var Commands = []string{
-	"smembers", "zrange", "zcount", "info", "get", "llen", "zcard", "mget", "lindex", "scard", "hget",
+	"smembers", "zrange", "zcount", "info", "get", "llen", "zcard", "mget", "lindex", "scard", "hget", "lrange",
 }
 
 // The most that one reading takes: what a Redis can answer within its deadline.
 const (
-	maxQueues  = 20_000
-	maxServers = 500
+	maxQueues     = 20_000
+	maxServers    = 500
+	maxSchedulers = 50
+	maxEntries    = 1000 // of one scheduler
 )
 
 // reader is the probe of the Asynq queues of one Redis.
@@ -64,11 +65,15 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	if err != nil {
 		return probe.Reading{}, fmt.Errorf("servers: %w", err)
 	}
+	plan, err := r.readPlan(ctx, site, views, now)
+	if err != nil {
+		return probe.Reading{}, fmt.Errorf("schedulers: %w", err)
+	}
 	visits, err := r.visit(ctx, r.queues(site.names), now)
 	if err != nil {
 		return probe.Reading{}, fmt.Errorf("queues: %w", err)
 	}
-	return reading(visits, site, fleet, views, now), nil
+	return reading(visits, site, fleet, plan, views, now), nil
 }
 
 // A site is what is read once for all queues.
@@ -77,21 +82,22 @@ type site struct {
 	listed     bool     // names is known
 	servers    []string // keys of the servers alive
 	manned     bool     // servers is known
-	schedulers *goredis.IntCmd
+	schedulers []string // keys of the schedulers alive
+	planned    bool     // schedulers is known
 	info       redis.Info
 }
 
 func (r *reader) readSite(ctx context.Context, views redis.Views, now time.Time) (site, error) {
 	var s site
-	var names, alive *goredis.StringSliceCmd
+	var names, alive, planning *goredis.StringSliceCmd
 	var info *goredis.StringCmd
 	since := strconv.FormatInt(now.Unix(), 10) // scores are the times at which they expire
 	err := redis.Pipelined(ctx, r.client, 4, []struct{}{{}}, func(pipe goredis.Pipeliner, _ struct{}) {
 		names = pipe.SMembers(ctx, "asynq:queues")
-		alive = pipe.ZRangeArgs(ctx, goredis.ZRangeArgs{
-			Key: "asynq:servers", ByScore: true, Start: since, Stop: "+inf", Count: maxServers,
-		})
-		s.schedulers = pipe.ZCount(ctx, "asynq:schedulers", since, "+inf")
+		living := func(key string, most int64) *goredis.StringSliceCmd {
+			return pipe.ZRangeArgs(ctx, goredis.ZRangeArgs{Key: key, ByScore: true, Start: since, Stop: "+inf", Count: most})
+		}
+		alive, planning = living("asynq:servers", maxServers), living("asynq:schedulers", maxSchedulers)
 		info = pipe.Info(ctx, "memory")
 	})
 	if err != nil {
@@ -103,6 +109,9 @@ func (r *reader) readSite(ctx context.Context, views redis.Views, now time.Time)
 	}
 	if s.manned = views.Note(viewServers, alive.Err()); s.manned {
 		s.servers = alive.Val()
+	}
+	if s.planned = views.Note(viewSchedulers, planning.Err()); s.planned {
+		s.schedulers = planning.Val()
 	}
 	if views.Note(viewInfo, info.Err()) {
 		s.info = redis.ParseInfo(info.Val())
@@ -153,6 +162,49 @@ func (r *reader) readFleet(ctx context.Context, s site, views redis.Views) (flee
 		}
 	}
 	return f, nil
+}
+
+// A plan is what the schedulers alive will enqueue.
+type plan struct {
+	entries, overdue int
+	known            bool
+}
+
+// entryGrace is how late an entry may be: a scheduler writes its entries down
+// every 10 seconds, with the times at which they are next.
+const entryGrace = 30 * time.Second
+
+func (r *reader) readPlan(ctx context.Context, s site, views redis.Views, now time.Time) (plan, error) {
+	p := plan{known: s.planned}
+	type scheduler struct {
+		key     string
+		entries *goredis.StringSliceCmd
+	}
+	var alive []*scheduler
+	for _, key := range s.schedulers {
+		alive = append(alive, &scheduler{key: key})
+	}
+	err := redis.Pipelined(ctx, r.client, 1, alive, func(pipe goredis.Pipeliner, s *scheduler) {
+		s.entries = pipe.LRange(ctx, s.key, 0, maxEntries-1)
+	})
+	if err != nil {
+		return plan{}, err
+	}
+	for _, s := range alive {
+		p.known = views.Note(viewSchedulers, s.entries.Err()) && p.known
+		for _, entry := range s.entries.Val() {
+			next, err := parseNext([]byte(entry))
+			if !views.Note(viewSchedulers, err) {
+				p.known = false
+				continue
+			}
+			p.entries++
+			if !next.IsZero() && now.Sub(next) > entryGrace {
+				p.overdue++
+			}
+		}
+	}
+	return p, nil
 }
 
 // queues are the queues with these names, in their order. Those that are no
@@ -210,47 +262,4 @@ func (r *reader) visit(ctx context.Context, queues []*queue, now time.Time) ([]*
 		g.of.sizes = append(g.of.sizes, pipe.ZCard(ctx, g.of.base+"g:"+g.name))
 	})
 	return visits, err
-}
-
-// reading puts together what was read.
-func reading(visits []*visit, s site, f fleet, views redis.Views, now time.Time) probe.Reading {
-	details := map[string]any{}
-	var samples []probe.Sample
-	if s.listed {
-		samples = append(samples, queues.Sample(float64(len(s.names))))
-		details["queues"] = len(s.names)
-	}
-	if left := len(s.names) - len(visits); left > 0 {
-		details["queuesNotRead"] = left
-	}
-	if safe, ok := s.info.EvictionSafe(); ok {
-		samples = append(samples, noEviction.Sample(map[bool]float64{true: 1}[safe]))
-		if !safe {
-			details["evictionPolicy"] = s.info["maxmemory_policy"] + ": Redis may drop tasks when memory runs out; Asynq needs noeviction"
-		}
-	}
-	if views.Note(viewSchedulers, s.schedulers.Err()) {
-		samples = append(samples, schedulers.Sample(float64(s.schedulers.Val())))
-	}
-	if f.known {
-		samples = append(samples, servers.Sample(float64(f.servers)),
-			workers.Sample(float64(f.workers)), workersBusy.Sample(float64(f.busy)))
-		details["servers"] = f.servers
-	}
-	var oldest time.Duration
-	var kept int64
-	for _, v := range visits {
-		v.take(views, now)
-		samples = v.samples(samples, views)
-		if f.known {
-			samples = append(samples, queueServers.Sample(float64(f.by[v.name]), v.label...))
-		}
-		kept += v.lengths[archived].Val()
-		if v.waited > oldest {
-			oldest = v.waited
-			details["oldestPending"] = map[string]any{"queue": v.name, "seconds": math.Round(oldest.Seconds())}
-		}
-	}
-	details["archived"] = kept
-	return probe.Reading{Samples: samples, Views: views, Details: details}
 }

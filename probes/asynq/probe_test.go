@@ -12,6 +12,7 @@ import (
 	hibiken "github.com/hibiken/asynq"
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/rollwatch/rollwatch/internal/live"
 	"github.com/rollwatch/rollwatch/probes/asynq"
@@ -151,7 +152,8 @@ func TestEveryQueueIsReadAsTheInspectorReadsIt(t *testing.T) {
 	require.Zero(t, redistest.Value(t, r, "asynq_queue_servers", "a queue: {with} everything"), "nobody takes from it")
 	require.Zero(t, redistest.Value(t, r, "asynq_queue_orphaned_tasks", "mail"))
 	require.Equal(t, 1.0, redistest.Value(t, r, "asynq_redis_noeviction"))
-	require.EqualValues(t, 1, r.Details["archived"])
+	require.Equal(t, []any{map[string]any{"queue": "mail", "archived": int64(1)}}, r.Details["failing"])
+	require.Equal(t, []any{map[string]any{"queue": "a queue: {with} everything", "pending": int64(1)}}, r.Details["unserved"])
 	for view, state := range redistest.States(r) {
 		require.Equal(t, probe.ViewRead, state, view)
 	}
@@ -200,8 +202,35 @@ func TestATaskOfADeadServerIsOrphanedAndOneThatNobodyMovesIsOverdue(t *testing.T
 	r := redistest.Read(t, p)
 	require.Equal(t, 1.0, redistest.Value(t, r, "asynq_queue_orphaned_tasks", "mail"))
 	require.Equal(t, map[string]int{"scheduled": 2, "retry": 1}, redistest.By(r, "asynq_queue_overdue_tasks", "mail"))
+	require.Equal(t, []any{map[string]any{"queue": "mail", "why": "1 active tasks whose server is gone"}}, r.Details["stuck"])
 	require.Zero(t, redistest.Value(t, r, "asynq_servers"), "one that expired is not alive")
 	require.Equal(t, int64(1), s.redis.ZCard(ctx, "asynq:servers").Val(), "and is not deleted by our looking")
+}
+
+func TestAPeriodicTaskThatItsSchedulerForgotIsCounted(t *testing.T) {
+	server := live.Redis(t)
+	s := newSite(t, server)
+	scheduler := hibiken.NewScheduler(s.at, &hibiken.SchedulerOpts{LogLevel: hibiken.FatalLevel, HeartbeatInterval: 50 * time.Millisecond})
+	for _, spec := range []string{"@every 1h", "0 3 * * *"} {
+		_, err := scheduler.Register(spec, hibiken.NewTask("ok", nil))
+		require.NoError(t, err)
+	}
+	require.NoError(t, scheduler.Start())
+	p := open(t, server.URL)
+	require.Eventually(t, func() bool {
+		r := redistest.Read(t, p)
+		return redistest.Value(t, r, "asynq_schedulers") == 1 && redistest.Value(t, r, "asynq_scheduler_entries") == 2
+	}, 10*time.Second, 20*time.Millisecond)
+	require.Zero(t, redistest.Value(t, redistest.Read(t, p), "asynq_scheduler_overdue_entries"))
+	scheduler.Shutdown()
+
+	// One that lives and has not enqueued for a minute: its field 6 holds a
+	// Timestamp, whose field 1 is the time in seconds.
+	late := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(time.Now().Add(-time.Minute).Unix()))
+	entry := protowire.AppendBytes(protowire.AppendTag(nil, 6, protowire.BytesType), late)
+	server.Do(t, "rpush", "asynq:schedulers:{stuck}", entry)
+	server.Do(t, "zadd", "asynq:schedulers", time.Now().Add(time.Minute).Unix(), "asynq:schedulers:{stuck}")
+	require.Equal(t, 1.0, redistest.Value(t, redistest.Read(t, p), "asynq_scheduler_overdue_entries"))
 }
 
 func TestMoreGroupsThanCanBeCountedLeaveTheSumOut(t *testing.T) {
@@ -246,11 +275,11 @@ func TestWhatAnACLRefusesCostsOnlyItsOwnPart(t *testing.T) {
 	}{
 		"info":   {"INFO", "asynq_redis_noeviction"},
 		"get":    {"servers", "asynq_servers asynq_workers asynq_workers_busy asynq_queue_servers"},
-		"zrange": {"servers", "asynq_servers asynq_workers asynq_workers_busy asynq_queue_servers"},
+		"zrange": {"servers", "asynq_servers asynq_workers asynq_workers_busy asynq_queue_servers asynq_schedulers asynq_scheduler_entries asynq_scheduler_overdue_entries"},
 		"mget":   {"totals", "asynq_tasks_processed_total asynq_tasks_failed_total asynq_queue_paused asynq_queue_paused_total"},
 		"hget":   {"oldest", "asynq_queue_latency_seconds"},
 		"scard":  {"groups", "asynq_queue_groups asynq_queue_size"},
-		"zcount": {"lease", "asynq_queue_orphaned_tasks asynq_queue_overdue_tasks asynq_schedulers"},
+		"zcount": {"lease", "asynq_queue_orphaned_tasks asynq_queue_overdue_tasks"},
 		"llen":   {"counts", "asynq_queue_size"},
 	} {
 		t.Run("without "+command, func(t *testing.T) {

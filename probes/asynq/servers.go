@@ -2,6 +2,7 @@ package asynq
 
 import (
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -50,13 +51,37 @@ func parseServerInfo(b []byte) (serverInfo, error) {
 	return info, err
 }
 
+// The fields of Asynq's message SchedulerEntry that are read, and of a Timestamp.
+const (
+	fieldNext    = 6
+	fieldSeconds = 1
+)
+
+// parseNext is when the scheduler will enqueue the task of an entry, a message
+// SchedulerEntry; zero when it does not say.
+func parseNext(b []byte) (time.Time, error) {
+	var next time.Time
+	err := eachField(b, func(field int, text []byte, _ uint64) error {
+		if field != fieldNext {
+			return nil
+		}
+		return eachField(text, func(field int, _ []byte, seconds uint64) error {
+			if field == fieldSeconds {
+				next = time.Unix(int64(seconds), 0) //nolint:gosec // any time will do
+			}
+			return nil
+		})
+	})
+	return next, err
+}
+
 // eachField calls f for each field of a protobuf message: with its bytes, or
 // with its number.
 func eachField(b []byte, f func(field int, text []byte, value uint64) error) error {
 	for len(b) > 0 {
 		field, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return fmt.Errorf("server info: %w", protowire.ParseError(n))
+			return fmt.Errorf("message: %w", protowire.ParseError(n))
 		}
 		b = b[n:]
 		var text []byte
@@ -70,7 +95,7 @@ func eachField(b []byte, f func(field int, text []byte, value uint64) error) err
 			n = protowire.ConsumeFieldValue(field, kind, b)
 		}
 		if n < 0 {
-			return fmt.Errorf("server info: %w", protowire.ParseError(n))
+			return fmt.Errorf("message: %w", protowire.ParseError(n))
 		}
 		b = b[n:]
 		if err := f(int(field), text, value); err != nil {

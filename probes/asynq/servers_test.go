@@ -47,7 +47,7 @@ func TestAServerIsUnderstood(t *testing.T) {
 
 	whole := message("active")
 	_, err = parseServerInfo(whole[:len(whole)-1])
-	require.ErrorContains(t, err, "server info")
+	require.ErrorContains(t, err, "message")
 	info, err = parseServerInfo(nil)
 	require.NoError(t, err)
 	require.False(t, info.active)
@@ -81,6 +81,9 @@ func FuzzParseServerInfo(f *testing.F) {
 	f.Add([]byte{0x20, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Add([]byte(strings.Repeat("\x2a\x02\x0a\x00", 3)))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, err := parseNext(b); err != nil && err.Error() == "" {
+			t.Fatal("an error says why")
+		}
 		info, err := parseServerInfo(b)
 		if err != nil {
 			return

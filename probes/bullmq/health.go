@@ -1,15 +1,12 @@
 package bullmq
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"slices"
 	"time"
-)
 
-// maxNames is how many queues the health document names where it names some.
-const maxNames = 5
+	"github.com/rollwatch/rollwatch/probes/probe"
+)
 
 // oldAfter is how long a line may wait before the health document names it.
 const oldAfter = time.Minute
@@ -18,24 +15,29 @@ const oldAfter = time.Minute
 // that are asked of a queue: what waits too long, what is stuck, what has
 // nobody to work on it, what fails.
 func (r *reader) findings(details map[string]any, visits []*visit) {
+	ask := func(question string, of func(*visit) (float64, any)) {
+		if named := probe.Worst(visits, of); named != nil {
+			details[question] = named
+		}
+	}
 	schedules := r.schedules.Load()
-	name(details, "old", visits, func(v *visit) (float64, any) {
+	ask("old", func(v *visit) (float64, any) {
 		if v.waited < oldAfter {
 			return 0, nil
 		}
 		return v.waited.Seconds(), map[string]any{"queue": v.name, "seconds": math.Round(v.waited.Seconds())}
 	})
-	name(details, "stuck", visits, func(v *visit) (float64, any) {
+	ask("stuck", func(v *visit) (float64, any) {
 		jobs, why := v.stuck(schedules)
 		return jobs, map[string]any{"queue": v.name, "why": why}
 	})
-	name(details, "unserved", visits, func(v *visit) (float64, any) {
+	ask("unserved", func(v *visit) (float64, any) {
 		if waits := v.line(); v.staffed && v.crew.workers == 0 && waits > 0 {
 			return float64(waits), map[string]any{"queue": v.name, "waiting": waits}
 		}
 		return 0, nil
 	})
-	name(details, "failing", visits, func(v *visit) (float64, any) {
+	ask("failing", func(v *visit) (float64, any) {
 		return float64(v.count[failed]), map[string]any{"queue": v.name, "failed": v.count[failed]}
 	})
 }
@@ -65,27 +67,4 @@ func (v *visit) stuck(s *schedules) (jobs float64, why string) {
 	default:
 		return 0, ""
 	}
-}
-
-// name puts the queues with the most of something into the details.
-func name(details map[string]any, question string, visits []*visit, ask func(*visit) (much float64, say any)) {
-	type answer struct {
-		much float64
-		say  any
-	}
-	var answers []answer
-	for _, v := range visits {
-		if much, say := ask(v); much > 0 {
-			answers = append(answers, answer{much, say})
-		}
-	}
-	if len(answers) == 0 {
-		return
-	}
-	slices.SortStableFunc(answers, func(a, b answer) int { return cmp.Compare(b.much, a.much) })
-	named := make([]any, 0, maxNames)
-	for _, a := range answers[:min(len(answers), maxNames)] {
-		named = append(named, a.say)
-	}
-	details[question] = named
 }

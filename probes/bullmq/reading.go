@@ -7,6 +7,9 @@ import (
 	"github.com/rollwatch/rollwatch/probes/redis"
 )
 
+// maxNames is how many queues that are absent the health document names.
+const maxNames = 5
+
 // seriesOfQueue is about how many series a queue has.
 const seriesOfQueue = len(states) + 12
 

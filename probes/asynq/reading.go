@@ -1,0 +1,100 @@
+package asynq
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+	"github.com/rollwatch/rollwatch/probes/redis"
+)
+
+// reading puts together what was read.
+func reading(visits []*visit, s site, f fleet, p plan, views redis.Views, now time.Time) probe.Reading {
+	details := map[string]any{}
+	var samples []probe.Sample
+	if s.listed {
+		samples = append(samples, queues.Sample(float64(len(s.names))))
+		details["queues"] = len(s.names)
+	}
+	surplus := len(s.names) - len(visits)
+	if surplus > 0 {
+		details["queuesNotRead"] = surplus
+	}
+	if safe, ok := s.info.EvictionSafe(); ok {
+		samples = append(samples, noEviction.Sample(map[bool]float64{true: 1}[safe]))
+		if !safe {
+			details["evictionPolicy"] = s.info["maxmemory_policy"] + ": Redis may drop tasks when memory runs out; Asynq needs noeviction"
+		}
+	}
+	if s.planned {
+		samples = append(samples, schedulers.Sample(float64(len(s.schedulers))))
+	}
+	if p.known {
+		samples = append(samples, schedulerEntries.Sample(float64(p.entries)), overdueEntries.Sample(float64(p.overdue)))
+	}
+	if f.known {
+		samples = append(samples, servers.Sample(float64(f.servers)),
+			workers.Sample(float64(f.workers)), workersBusy.Sample(float64(f.busy)))
+		details["servers"] = f.servers
+	}
+	for _, v := range visits {
+		v.take(views, now)
+		samples = v.samples(samples, views)
+		if f.known {
+			samples = append(samples, queueServers.Sample(float64(f.by[v.name]), v.label...))
+		}
+	}
+	findings(details, visits, f)
+	return probe.Reading{Samples: samples, Views: views, Dropped: surplus * seriesOfQueue, Details: details}
+}
+
+// seriesOfQueue is about how many series a queue has.
+const seriesOfQueue = 2*(len(states)+1) + 10
+
+// oldAfter is how long a line may wait before the health document names it.
+const oldAfter = time.Minute
+
+// findings names the queues that one would look at first, by the four questions
+// that are asked of a queue: what waits too long, what is stuck, what has
+// nobody to work on it, what fails.
+func findings(details map[string]any, visits []*visit, f fleet) {
+	ask := func(question string, of func(*visit) (float64, any)) {
+		if named := probe.Worst(visits, of); named != nil {
+			details[question] = named
+		}
+	}
+	ask("old", func(v *visit) (float64, any) {
+		if v.waited < oldAfter {
+			return 0, nil
+		}
+		return v.waited.Seconds(), map[string]any{"queue": v.name, "seconds": math.Round(v.waited.Seconds())}
+	})
+	ask("stuck", func(v *visit) (float64, any) {
+		tasks, why := v.stuck()
+		return tasks, map[string]any{"queue": v.name, "why": why}
+	})
+	ask("unserved", func(v *visit) (float64, any) {
+		if waits := v.lengths[pending].Val(); f.known && f.by[v.name] == 0 {
+			return float64(waits), map[string]any{"queue": v.name, "pending": waits}
+		}
+		return 0, nil
+	})
+	ask("failing", func(v *visit) (float64, any) {
+		given := v.lengths[archived].Val()
+		return float64(given), map[string]any{"queue": v.name, "archived": given}
+	})
+}
+
+// stuck is what does not move although it should, and how much of it.
+func (v *visit) stuck() (tasks float64, why string) {
+	late := v.late[0].Val() + v.late[1].Val()
+	switch expired := v.expired.Val(); {
+	case expired > 0:
+		return float64(expired), fmt.Sprintf("%d active tasks whose server is gone", expired)
+	case late > 0:
+		return float64(late), fmt.Sprintf("%d tasks are past their time", late)
+	default:
+		return 0, ""
+	}
+}
