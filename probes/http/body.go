@@ -46,8 +46,10 @@ type health struct {
 }
 
 type component struct {
-	name  string
-	state state
+	name     string
+	state    state
+	observed *float64 // of health+json: the worst of a list has no one value, so only of one
+	unit     string
 }
 
 // parse reads a body in any of the formats; a body in none of them says nothing.
@@ -61,6 +63,7 @@ func parse(body []byte) health {
 		Details    map[string]json.RawMessage `json:"details"`
 		Components map[string]json.RawMessage `json:"components"`
 		Checks     map[string]json.RawMessage `json:"checks"`
+		OK         any                        `json:"ok"` // of a route that somebody wrote by hand: {"ok": true}
 	}
 	// A field of a wrong type is left out by itself; the rest still counts.
 	if err := json.Unmarshal(body, &doc); err != nil && !isTypeError(err) {
@@ -69,13 +72,19 @@ func parse(body []byte) health {
 	h := health{version: cmp.Or(text(doc.ReleaseID), text(doc.Version))}
 	if h.state = stateOf(doc.Status); h.state != unknown {
 		h.status = text(doc.Status)
+	} else if well, isBool := doc.OK.(bool); isBool {
+		h.status, h.state = "ok", up
+		if !well {
+			h.status, h.state = "not ok", down
+		}
 	}
-	found := map[string]state{}
+	found := map[string]component{}
 	for _, part := range []map[string]json.RawMessage{doc.Details, doc.Components, doc.Info, doc.Error, doc.Checks} {
 		for name, raw := range part {
 			name = printable(name)
-			if s := componentState(raw); s != unknown && name != "" {
-				found[name] = worse(found[name], s)
+			if c := componentOf(raw); c.state != unknown && name != "" {
+				c.name, c.state = name, worse(found[name].state, c.state)
+				found[name] = c
 			}
 		}
 	}
@@ -88,10 +97,8 @@ func isTypeError(err error) bool {
 	return ok
 }
 
-func (h *health) setComponents(found map[string]state) {
-	for name, s := range found {
-		h.components = append(h.components, component{name, s})
-	}
+func (h *health) setComponents(found map[string]component) {
+	h.components = slices.AppendSeq(h.components, maps.Values(found))
 	slices.SortFunc(h.components, func(a, b component) int {
 		return cmp.Or(severity(b.state)-severity(a.state), strings.Compare(a.name, b.name))
 	})
@@ -100,23 +107,28 @@ func (h *health) setComponents(found map[string]state) {
 	}
 }
 
-// componentState reads {"status": ...}, or a list of them as health+json has it.
-func componentState(raw json.RawMessage) state {
+// componentOf reads {"status": ...}, or a list of them as health+json has it.
+func componentOf(raw json.RawMessage) component {
 	type one struct {
-		Status any `json:"status"`
+		Status   any `json:"status"`
+		Observed any `json:"observedValue"`
+		Unit     any `json:"observedUnit"`
 	}
 	var list []one
 	if err := json.Unmarshal(raw, &list); err != nil {
 		list = make([]one, 1)
 		if err := json.Unmarshal(raw, &list[0]); err != nil {
-			return unknown
+			return component{}
 		}
 	}
-	worst := unknown
+	var c component
 	for _, each := range list {
-		worst = worse(worst, stateOf(each.Status))
+		c.state = worse(c.state, stateOf(each.Status))
+		if observed, ok := each.Observed.(float64); ok && len(list) == 1 {
+			c.observed, c.unit = &observed, text(each.Unit)
+		}
 	}
-	return worst
+	return c
 }
 
 func stateOf(status any) state {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/common/model"
 
@@ -21,6 +22,8 @@ type Config struct {
 	Name string `yaml:"-" json:"-"`
 	// URL of the health endpoint, http or https. Without it the service's health is not read.
 	URL string `yaml:"url,omitempty" jsonschema:"example=http://127.0.0.1:3001/health"`
+	// Replicas are the addresses of the single instances behind url, each asked as url is; dns+http://name:3001/health asks every address of a name.
+	Replicas []string `yaml:"replicas,omitempty" jsonschema:"example=http://10.0.0.7:3001/health"`
 	// Method of the request.
 	Method string `yaml:"method,omitempty" jsonschema:"enum=GET,enum=HEAD,default=GET"`
 	// Timeout of one request, when it must be shorter than the deadline of a reading.
@@ -62,10 +65,11 @@ func (c *Config) Validate() []probe.Fault {
 	}
 	if c.URL == "" {
 		fault("$.url", "no url", "name the address of the health endpoint, as in http://127.0.0.1:3001/health")
-	} else if u, err := url.Parse(c.URL); err != nil || u.Host == "" || !slices.Contains([]string{"http", "https"}, u.Scheme) {
-		fault("$.url", "not an http or https address", "write it as in http://127.0.0.1:3001/health")
-	} else if u.User != nil {
-		fault("$.url", "credentials in a health address, which is shown", "give the endpoint an address that needs none")
+	} else {
+		checkURL("$.url", c.URL, fault)
+	}
+	for i, replica := range c.Replicas {
+		checkURL(fmt.Sprintf("$.replicas[%d]", i), strings.TrimPrefix(replica, dnsScheme), fault)
 	}
 	if !slices.Contains([]string{"", http.MethodGet, http.MethodHead}, c.Method) {
 		fault("$.method", fmt.Sprintf("method %q may change what it asks", c.Method), "use GET or HEAD")
@@ -80,6 +84,16 @@ func (c *Config) Validate() []probe.Fault {
 		fault("$.timeout", "a negative time", "write a duration, as in 2s")
 	}
 	return faults
+}
+
+func checkURL(path, address string, fault func(path, problem, cure string)) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "" || !slices.Contains([]string{"http", "https"}, u.Scheme):
+		fault(path, "not an http or https address", "write it as in http://127.0.0.1:3001/health")
+	case u.User != nil:
+		fault(path, "credentials in a health address, which is shown", "give the endpoint an address that needs none")
+	}
 }
 
 // Open makes the probe.

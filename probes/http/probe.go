@@ -2,15 +2,11 @@ package http
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
@@ -48,6 +44,37 @@ var (
 		Help:   "Whether a component that the health endpoint names is up (1) or down (0); one that only warns is up.",
 		Source: "info, error, details, checks or components of the body",
 	}
+	componentValue = &probe.Metric{
+		Name: "rollwatch_http_component_value", Type: probe.Gauge, Labels: []string{"component", "unit"},
+		Help:   "What a component of a health+json answer observed, in the unit that it names.",
+		Source: "observedValue, observedUnit of checks of the body",
+	}
+	phaseTime = &probe.Metric{
+		Name: "rollwatch_http_phase_seconds", Type: probe.Gauge, Unit: "seconds", Labels: []string{"phase"},
+		Help: "How long each phase of the request took: resolve (the name's look-up), connect, tls, processing (until the first byte of the answer), transfer. " +
+			"Together they are rollwatch_http_duration_seconds, but for what lies between them.",
+		Source: "the request",
+	}
+	tlsExpiry = &probe.Metric{
+		Name: "rollwatch_http_tls_expiry_timestamp_seconds", Type: probe.Gauge, Unit: "seconds",
+		Help:   "When the first certificate of the chain that the endpoint showed expires, as a Unix time; absent without TLS.",
+		Source: "the TLS handshake",
+	}
+	replicaHealthy = &probe.Metric{
+		Name: "rollwatch_http_replica_healthy", Type: probe.Gauge, Labels: []string{"replica"},
+		Help:   "Whether a replica of the service, asked by its own address, said that it is well (1), or not, or did not answer (0).",
+		Source: "the status code and the body",
+	}
+	replicaDuration = &probe.Metric{
+		Name: "rollwatch_http_replica_duration_seconds", Type: probe.Gauge, Unit: "seconds", Labels: []string{"replica"},
+		Help:   "How long a replica took to answer; absent while it does not.",
+		Source: "the request",
+	}
+	replicaVersion = &probe.Metric{
+		Name: "rollwatch_http_replica_version_info", Type: probe.Gauge, Labels: []string{"replica", "version"},
+		Help:   "Always 1; its label is the version that a replica names.",
+		Source: "releaseId, or version, of the body",
+	}
 	versionInfo = &probe.Metric{
 		Name: "rollwatch_http_version_info", Type: probe.Gauge, Labels: []string{"version"},
 		Help:   "Always 1; its label is the version that the health endpoint names.",
@@ -56,7 +83,10 @@ var (
 )
 
 // Metrics are all metrics of this probe.
-var Metrics = []*probe.Metric{healthy, statusCode, duration, componentUp, versionInfo}
+var Metrics = []*probe.Metric{
+	healthy, statusCode, duration, phaseTime, tlsExpiry, componentUp, componentValue, versionInfo,
+	replicaHealthy, replicaDuration, replicaVersion,
+}
 
 // A requester asks one health endpoint.
 type requester struct {
@@ -91,18 +121,42 @@ func stayOnHost(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// Read asks the endpoint once. An endpoint that answers that the service is
-// not well is a Reading with Ill; one that does not answer is an error.
+// Read asks the endpoint once, and beside it each replica. An endpoint that
+// answers that the service is not well is a Reading with Ill; one that does not
+// answer is an error.
 func (r *requester) Read(ctx context.Context) (probe.Reading, error) {
 	if timeout := time.Duration(r.config.Timeout); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	at := newStage()
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, at.trace()), r.config.method(), r.config.URL, nil)
+	beside := make(chan []replica, 1)
+	go func() { beside <- r.replicas(ctx) }()
+	a, err := r.ask(ctx, r.config.URL)
+	replicas := <-beside
 	if err != nil {
-		return probe.Reading{}, fmt.Errorf("health request: %w", withoutURL(err))
+		return probe.Reading{}, fmt.Errorf("%w%s", err, census(replicas))
+	}
+	reading := r.config.judge(a)
+	r.config.addReplicas(&reading, replicas)
+	return reading, nil
+}
+
+// A reply is what one address answered.
+type reply struct {
+	*http.Response // its body is read and closed
+
+	body  []byte
+	took  time.Duration
+	times phases
+}
+
+// ask sends one request.
+func (r *requester) ask(ctx context.Context, address string) (reply, error) {
+	at := newStage()
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, at.trace()), r.config.method(), address, http.NoBody)
+	if err != nil {
+		return reply{}, fmt.Errorf("health request: %w", withoutURL(err))
 	}
 	req.Header.Set("Accept", "application/health+json, application/json;q=0.9, */*;q=0.5")
 	req.Header.Set("User-Agent", "rollwatch")
@@ -110,15 +164,16 @@ func (r *requester) Read(ctx context.Context) (probe.Reading, error) {
 	start := time.Now()
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return probe.Reading{}, at.explain(ctx, err)
+		return reply{}, at.explain(ctx, err)
 	}
 	defer resp.Body.Close()
 	at.name.Store("reading the body")
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
-		return probe.Reading{}, at.explain(ctx, err)
+		return reply{}, at.explain(ctx, err)
 	}
-	return r.config.judge(resp, body, time.Since(start)), nil
+	end := time.Now()
+	return reply{Response: resp, body: body, took: end.Sub(start), times: at.phases(end)}, nil
 }
 
 // Close gives up what the client still holds.
@@ -128,7 +183,8 @@ func (r *requester) Close() error {
 }
 
 // judge makes a Reading of an answer.
-func (c *Config) judge(resp *http.Response, body []byte, took time.Duration) probe.Reading {
+func (c *Config) judge(a reply) probe.Reading {
+	resp, body := a.Response, a.body
 	h, view := health{}, probe.View{Name: "body", State: probe.ViewRead}
 	if len(body) > maxBody {
 		view.State, view.Err = probe.ViewFailed, fmt.Errorf("larger than %d bytes", maxBody)
@@ -141,10 +197,17 @@ func (c *Config) judge(resp *http.Response, body []byte, took time.Duration) pro
 		Samples: []probe.Sample{
 			healthy.Sample(truth(ill == "")),
 			statusCode.Sample(float64(resp.StatusCode)),
-			duration.Sample(took.Seconds()),
+			duration.Sample(a.took.Seconds()),
 		},
 		Views:   []probe.View{view},
 		Details: map[string]any{"statusCode": resp.StatusCode},
+	}
+	for _, phase := range phaseNames {
+		reading.Samples = append(reading.Samples, phaseTime.Sample(a.times[phase].Seconds(), phase))
+	}
+	if expiry, ok := expiry(resp.TLS); ok {
+		reading.Samples = append(reading.Samples, tlsExpiry.Sample(float64(expiry.Unix())))
+		reading.Details["certificateExpires"] = expiry.UTC().Format(time.RFC3339)
 	}
 	if h.status != "" {
 		reading.Details["status"] = h.status
@@ -161,6 +224,9 @@ func (c *Config) judge(resp *http.Response, body []byte, took time.Duration) pro
 	}
 	for _, component := range h.components {
 		reading.Samples = append(reading.Samples, componentUp.Sample(truth(component.state != down), component.name))
+		if component.observed != nil {
+			reading.Samples = append(reading.Samples, componentValue.Sample(*component.observed, component.name, component.unit))
+		}
 	}
 	return reading
 }
@@ -192,47 +258,6 @@ func (c *Config) wrongStatus(resp *http.Response) string {
 		return fmt.Sprintf("status %d, not %d", code, c.Expect.Status)
 	}
 	return fmt.Sprintf("status %d", code)
-}
-
-// A stage knows how far a request has come, to say so when it comes no further.
-type stage struct{ name atomic.Value }
-
-func newStage() *stage {
-	s := &stage{}
-	s.name.Store("connecting")
-	return s
-}
-
-func (s *stage) trace() *httptrace.ClientTrace {
-	enter := func(name string) { s.name.Store(name) }
-	return &httptrace.ClientTrace{
-		DNSStart:          func(httptrace.DNSStartInfo) { enter("looking up the name") },
-		ConnectStart:      func(string, string) { enter("connecting") },
-		TLSHandshakeStart: func() { enter("agreeing on TLS") },
-		GotConn:           func(httptrace.GotConnInfo) { enter("waiting for the answer") },
-	}
-}
-
-// explain names the stage at which a request failed, without the URL, which
-// the reader knows and which may hold a token.
-func (s *stage) explain(ctx context.Context, err error) error {
-	err = withoutURL(err)
-	var certificate *tls.CertificateVerificationError
-	var timeout net.Error
-	switch {
-	case errors.As(err, &certificate):
-		return fmt.Errorf("the certificate is not trusted: %w", certificate.Err)
-	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("no answer in time, while %s: %w", s.name.Load(), err)
-	}
-	return fmt.Errorf("no answer, while %s: %w", s.name.Load(), err)
-}
-
-func withoutURL(err error) error {
-	if urlErr, ok := errors.AsType[*url.Error](err); ok {
-		return urlErr.Err
-	}
-	return err
 }
 
 // truth is a bool as metrics show it.

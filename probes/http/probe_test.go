@@ -93,7 +93,7 @@ func TestAnswers(t *testing.T) {
 		"a cut JSON":         {code: 200, body: `{"status":"error"`},
 		"a list":             {code: 200, body: `[1,2]`},
 		"the field wanted":   {code: 200, body: `{"ok":true,"n":3,"deep":{"x":[1,"a"],"more":1}}`, expect: Expect{JSON: map[string]any{"ok": true, "n": uint64(3), "deep": map[string]any{"x": []any{1, "a"}}}}},
-		"a field that lies":  {code: 200, body: `{"ok":false}`, expect: Expect{JSON: map[string]any{"ok": true}}, ill: "the body's field ok is not as expected"},
+		"a field that lies":  {code: 200, body: `{"ok":false}`, expect: Expect{JSON: map[string]any{"ok": true}}, ill: "status 200, not ok"},
 		"a field missing":    {code: 200, body: `{"deep":{}}`, expect: Expect{JSON: map[string]any{"deep": map[string]any{"x": nil}}}, ill: "the body's field deep.x is not as expected"},
 		"no JSON to look at": {code: 200, body: `OK`, expect: Expect{JSON: map[string]any{"ok": true}}, ill: "the body is not a JSON object"},
 		"a body too large":   {code: 200, body: strings.Repeat(" ", maxBody) + terminus},
