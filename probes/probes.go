@@ -38,10 +38,6 @@ type Kind struct {
 	Up *probe.Metric
 
 	New func() probe.Config // an entry with its defaults, to decode into
-
-	// Planned kinds are decoded and validated, but Open answers
-	// probe.ErrNotReadYet.
-	Planned bool
 }
 
 // Kinds are all kinds of probes, in the order in which they are shown.
@@ -76,8 +72,9 @@ var Kinds = []Kind{
 		New:     func() probe.Config { return &asynq.Config{Kind: asynq.Kind, Required: new(true)} },
 	},
 	{
-		Name: "flags", Section: "flags", Timeout: time.Second, Planned: true,
-		New: func() probe.Config { return &flags.Config{Required: new(false)} },
+		Name: "flags", Section: "flags", Timeout: 2 * time.Second,
+		Metrics: flags.Metrics,
+		New:     func() probe.Config { return &flags.Config{Required: new(false)} },
 	},
 	{
 		Name: "http", Timeout: 5 * time.Second,

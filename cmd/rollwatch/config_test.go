@@ -55,7 +55,6 @@ func TestTheContractFileLoadsAsItStands(t *testing.T) {
 		"services api: databases: main is left out of it: postgres main is left out",
 		"services web: left out: none of its addresses is set (WEB_URL)",
 		"webhooks deployer: left out: its address is empty (WEBHOOK_URL)",
-		"flags flags: not read yet by this version",
 		"services api: tenant_label tenant: not read yet by this version",
 	}, c.Notices)
 }
@@ -74,7 +73,6 @@ func TestTheContractFileWithEverythingSet(t *testing.T) {
 	require.Equal(t, "/var/lib/rollwatch", c.DataDir)
 	require.False(t, c.Targets[1].Config.RequiredTarget())
 	require.Equal(t, []string{
-		"flags flags: not read yet by this version",
 		"services api: tenant_label tenant: not read yet by this version",
 	}, c.Notices)
 }

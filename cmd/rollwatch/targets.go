@@ -34,9 +34,6 @@ func openTargets(c *Config) (*targetSet, error) {
 
 func (s *targetSet) open(c *Config, kind probes.Kind, config probe.Config) error {
 	opened, err := config.Open(s.links)
-	if errors.Is(err, probe.ErrNotReadYet) {
-		return nil
-	}
 	if err != nil {
 		return fmt.Errorf("open %s %s: %w", kind.Name, config.TargetName(), err)
 	}

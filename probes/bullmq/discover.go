@@ -64,7 +64,7 @@ func (r *reader) findQueues(ctx context.Context) error {
 
 func (r *reader) scan(ctx context.Context) (map[string]bool, error) {
 	found := map[string]bool{}
-	pattern := escapeGlob(r.prefix) + ":*:meta"
+	pattern := redis.EscapeGlob(r.prefix) + ":*:meta"
 	for cursor := uint64(0); ; {
 		start := time.Now()
 		keys, next, err := r.client.ScanType(ctx, cursor, pattern, scanCount, "hash").Result()
@@ -134,9 +134,4 @@ const (
 // isMeta says whether the values of metaFields are those of a queue.
 func isMeta(values []any) bool {
 	return len(values) == len(metaFields) && (values[1] != nil || values[2] != nil)
-}
-
-// escapeGlob makes text stand for itself in a pattern of SCAN.
-func escapeGlob(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
 }

@@ -1,8 +1,10 @@
-// Package flags knows the configuration of feature flag stores. Reading them
-// comes later: Open says so.
+// Package flags reads where the feature flags of an application are kept, in
+// Redis or on an Unleash server: what each is set to, when that changed, and
+// which should have been removed.
 package flags
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 
@@ -15,6 +17,9 @@ const (
 	KindUnleash = "unleash" // an Unleash server's client API
 )
 
+// DefaultPrefix is the prefix of the keys of flags in Redis.
+const DefaultPrefix = "ff"
+
 // Config is one entry of the `flags:` section.
 type Config struct {
 	// Name of the target: the value of the label target.
@@ -23,12 +28,16 @@ type Config struct {
 	Kind string `yaml:"kind" jsonschema:"required,enum=redis,enum=unleash"`
 	// Redis names the redis target that holds the flags (kind redis).
 	Redis string `yaml:"redis,omitempty"`
+	// Prefix of the flags' keys (kind redis): <prefix>:<flag>, <prefix>:<flag>:company:<id>, <prefix>:<flag>:workspace:<id>.
+	Prefix string `yaml:"prefix,omitempty" jsonschema:"default=ff"`
 	// URL of the Unleash server (kind unleash). An entry whose URL is empty is left out.
 	URL string `yaml:"url,omitempty" jsonschema:"example=http://unleash:4242/api"`
 	// APIKey of the Unleash server (kind unleash).
 	APIKey probe.Secret `yaml:"api_key,omitempty"`
 	// APIKeyFile holds the key in place of api_key.
 	APIKeyFile string `yaml:"api_key_file,omitempty" jsonschema:"example=/run/secrets/unleash_api_key"`
+	// RegistryFile lists the application's flags, YAML or JSON, each with the day of its expectedRemoval.
+	RegistryFile string `yaml:"registry_file,omitempty" jsonschema:"example=/etc/rollwatch/flags.yml"`
 	// Required says whether the aggregate health fails while the target is down.
 	Required *bool `yaml:"required,omitempty" jsonschema:"default=false"`
 }
@@ -76,8 +85,8 @@ func (c *Config) Validate() []probe.Fault {
 		if !c.APIKey.Empty() && c.APIKeyFile != "" {
 			fault("$.api_key_file", "api_key and api_key_file at once", "keep one of them")
 		}
-		if c.Redis != "" {
-			fault("$.redis", "kind unleash takes no redis target", "use kind: redis, or leave it out")
+		if c.Redis != "" || c.Prefix != "" {
+			fault("$.redis", "kind unleash takes no redis target and no prefix", "use kind: redis, or leave them out")
 		}
 	default:
 		fault("$.kind", fmt.Sprintf("unknown kind %q", c.Kind), "use redis or unleash")
@@ -85,7 +94,38 @@ func (c *Config) Validate() []probe.Fault {
 	return faults
 }
 
-// Open answers probe.ErrNotReadYet.
-func (c *Config) Open(probe.Links) (probe.Probe, error) {
-	return nil, fmt.Errorf("flags %s: %w", c.Name, probe.ErrNotReadYet)
+// Open makes the probe.
+func (c *Config) Open(links probe.Links) (probe.Probe, error) {
+	r := &reader{registryFile: c.RegistryFile, past: map[string]history{}}
+	if c.RegistryFile != "" {
+		r.listed = probe.View{Name: viewRegistry, State: probe.ViewAbsent}
+	}
+	if c.Kind == KindUnleash {
+		r.store = newUnleash(c.URL, c.key)
+		return r, nil
+	}
+	client, err := links.Redis(c.Redis)
+	if err != nil {
+		return nil, fmt.Errorf("flags %s: %w", c.Name, err)
+	}
+	r.store = &redisStore{client: client, prefix: c.prefix(), scan: probe.View{Name: viewScan, State: probe.ViewAbsent}}
+	return r, nil
+}
+
+func (c *Config) prefix() string { return cmp.Or(c.Prefix, DefaultPrefix) }
+
+// key is the key of the Unleash server as it is now.
+func (c *Config) key() (probe.Secret, error) {
+	if c.APIKeyFile != "" {
+		return probe.ReadSecretFile(c.APIKeyFile)
+	}
+	return c.APIKey, nil
+}
+
+// Grants are what a store in Redis is asked, and of which keys.
+func (c *Config) Grants() probe.Grants {
+	if c.Kind != KindRedis {
+		return probe.Grants{}
+	}
+	return probe.Grants{On: "redis:" + c.Redis, Commands: Commands, Keys: []string{c.prefix() + ":*"}}
 }

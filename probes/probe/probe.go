@@ -8,7 +8,6 @@ package probe
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -133,10 +132,6 @@ const (
 	ViewDenied ViewState = "denied" // the server refuses it to our user
 	ViewFailed ViewState = "failed" // it could not be read this time
 )
-
-// ErrNotReadYet is answered by Open for a kind of target whose configuration
-// is understood but which this version cannot read.
-var ErrNotReadYet = errors.New("not read yet by this version")
 
 // A Config is one entry of a section of the configuration file: what to read
 // and how to reach it. Its fields carry yaml tags and jsonschema tags.

@@ -248,7 +248,7 @@ func (c *Config) Open(links probe.Links) (probe.Probe, error) {
 	}
 	single, ok := client.(*goredis.Client)
 	if !ok {
-		return nil, fmt.Errorf("redis %s: a %T is %w", c.Name, client, probe.ErrNotReadYet)
+		return nil, fmt.Errorf("redis %s: a %T cannot be read", c.Name, client)
 	}
 	return &reader{client: single, pings: probe.NewHistogram(pingBounds...), sections: []string{"everything"}}, nil
 }
