@@ -66,6 +66,11 @@ var surveyed = []view{
 	{name: "user_tables", sql: tablesSQL, take: takeTables},
 	{name: "user_indexes", sql: indexesSQL, take: takeIndexes},
 	{name: "statements", sql: statementsSQL, take: takeStatements, needs: statementsNeeds},
+	{name: "timescaledb", sql: timescaleSQL, take: takeTimescale, needs: timescaleNeeds},
+	{name: "hypertables", sql: hypertablesSQL, take: takeHypertables, needs: timescaleNeeds},
+	{name: "hypertable_sizes", sql: hypertableSizesSQL, take: takeHypertableSizes, needs: hypertableSizesNeeds},
+	{name: "timescaledb_jobs", sql: timescaleJobsSQL, take: takeTimescaleJobs, needs: timescaleNeeds},
+	{name: "continuous_aggregates", sql: aggregatesSQL, take: takeAggregates, needs: timescaleNeeds},
 	migrationTools[0].view(),
 	migrationTools[1].view(),
 	migrationTools[2].view(),
@@ -81,7 +86,7 @@ var Metrics = slices.Concat(
 	metricsOf(sizeColumns), settingMetrics, metricsOf(walColumns), metricsOf(roleColumns),
 	invalidMetrics, metricsOf(constraintColumns), sequenceMetrics,
 	metricsOf(tableColumns), metricsOf(indexColumns), metricsOf(statementColumns),
-	migrationMetrics, integrityMetrics,
+	timescaleMetrics, migrationMetrics, integrityMetrics,
 )
 
 // Up is 1 while the target can be read and 0 while it cannot. The collector
