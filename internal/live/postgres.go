@@ -1,6 +1,8 @@
 package live
 
 import (
+	"fmt"
+	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -25,6 +27,21 @@ type PG struct {
 func Postgres(tb testing.TB, settings ...string) *PG {
 	tb.Helper()
 	p, err := server.StartPostgres(tb.Context(), settings...)
+	need(tb, err)
+	return newPG(tb, p)
+}
+
+// Majors are the versions of PostgreSQL that PostgresOf runs: the oldest and the
+// newest that are read, and what lies between them and the machine's own.
+var Majors = []int{13, 14, 17, 18}
+
+// PostgresOf runs a primary of one of the Majors, which npm brings. It has no
+// programs beside the server: no standby can be made of it.
+func PostgresOf(tb testing.TB, major int, settings ...string) *PG {
+	tb.Helper()
+	folder := filepath.Join(sourceFolder(), "node")
+	need(tb, installNode(folder))
+	p, err := server.StartPostgresFrom(tb.Context(), filepath.Join(folder, "node_modules", fmt.Sprintf("postgres%d", major), "native"), settings...)
 	need(tb, err)
 	return newPG(tb, p)
 }

@@ -34,7 +34,11 @@ type Postgres struct {
 // StartPostgres runs a primary. Settings are name=value as in postgresql.conf,
 // and win over ours: no fsync, wal_level=logical, 50 connections.
 func StartPostgres(ctx context.Context, settings ...string) (*Postgres, error) {
-	return startPostgres(ctx, "", settings, func(ctx context.Context, folder string, user *syscall.Credential) error {
+	programs, err := postgresPrograms()
+	if err != nil {
+		return nil, err
+	}
+	return startPostgres(ctx, programs, "", settings, func(ctx context.Context, folder string, user *syscall.Credential) error {
 		template, err := postgresTemplate(ctx, user)
 		if err != nil {
 			return err
@@ -52,11 +56,12 @@ func (p *Postgres) StartStandby(ctx context.Context, settings ...string) (*Postg
 	if err != nil {
 		return nil, fmt.Errorf("standby: %w", err)
 	}
-	standby, err := startPostgres(ctx, name, settings, func(ctx context.Context, folder string, user *syscall.Credential) error {
-		program, err := postgresProgram("pg_basebackup")
-		if err != nil {
-			return err
-		}
+	programs, err := postgresPrograms()
+	if err != nil {
+		return nil, err
+	}
+	standby, err := startPostgres(ctx, programs, name, settings, func(ctx context.Context, folder string, user *syscall.Credential) error {
+		program := filepath.Join(programs(folder), "pg_basebackup")
 		conninfo := fmt.Sprintf("host=%s port=%s user=postgres application_name=%s", host, port, name)
 		return execute(ctx, user, "", program, "--pgdata="+filepath.Join(folder, "data"), "--dbname="+conninfo,
 			"--write-recovery-conf", "--wal-method=stream", "--create-slot", "--slot="+name, "--checkpoint=fast", "--no-sync")
@@ -91,11 +96,10 @@ func (p *Postgres) streams(ctx context.Context, standby string) error {
 
 type prepare func(ctx context.Context, folder string, user *syscall.Credential) error
 
-func startPostgres(ctx context.Context, name string, settings []string, fill prepare) (*Postgres, error) {
-	program, err := postgresProgram("postgres")
-	if err != nil {
-		return nil, err
-	}
+// programs is the folder of PostgreSQL's programs, for a server whose folder is folder.
+type programs func(folder string) string
+
+func startPostgres(ctx context.Context, bin programs, name string, settings []string, fill prepare) (*Postgres, error) {
 	account, err := postgresAccount()
 	if err != nil {
 		return nil, err
@@ -103,7 +107,7 @@ func startPostgres(ctx context.Context, name string, settings []string, fill pre
 	s, err := Run(ctx, Command{
 		Name: strings.TrimSpace("PostgreSQL " + name),
 		Argv: func(folder, port string) []string {
-			argv := []string{program, "-D", filepath.Join(folder, "data"), "-p", port, "-k", folder, "-h", Host}
+			argv := []string{filepath.Join(bin(folder), "postgres"), "-D", filepath.Join(folder, "data"), "-p", port, "-k", folder, "-h", Host}
 			for _, setting := range append(postgresSettings(), settings...) {
 				argv = append(argv, "-c", setting)
 			}
@@ -127,17 +131,17 @@ func startPostgres(ctx context.Context, name string, settings []string, fill pre
 	return &Postgres{Server: s, URL: postgresURL(s.Addr), Name: name}, nil
 }
 
-// postgresProgram is the path of one of PostgreSQL's programs: all are taken
-// from where the server is, since PATH may hold those of another version.
-func postgresProgram(name string) (string, error) {
+// postgresPrograms is where this machine's server is, with all its programs:
+// PATH may hold those of another version.
+func postgresPrograms() (programs, error) {
 	path, err := find("postgres", postgresFolders...)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return "", fmt.Errorf("find %s: %w", name, err)
+		return nil, fmt.Errorf("find PostgreSQL: %w", err)
 	}
-	return filepath.Join(filepath.Dir(path), name), nil
+	return func(string) string { return filepath.Dir(path) }, nil
 }
 
 // postgresSettings make a small server that starts fast and keeps nothing safe.
@@ -175,11 +179,12 @@ func postgresAccount() (*syscall.Credential, error) {
 // postgresTemplate returns a data folder with Database in it that is made once
 // per version and account and copied for every server: initdb costs seconds.
 func postgresTemplate(ctx context.Context, account *syscall.Credential) (string, error) {
-	initdb, err := postgresProgram("initdb")
+	programs, err := postgresPrograms()
 	if err != nil {
 		return "", err
 	}
-	version, err := exec.CommandContext(ctx, initdb, "--version").Output()
+	bin := programs("")
+	version, err := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("initdb --version: %w", err)
 	}
@@ -193,15 +198,11 @@ func postgresTemplate(ctx context.Context, account *syscall.Credential) (string,
 	}
 	release := string(bytes.Fields(version)[2]) // initdb (PostgreSQL) 15.18 (Debian ...)
 	template := filepath.Join(cache, "postgres", fmt.Sprintf("%s-uid%d", release, uid))
-	err = Once(template, func() error { return makeTemplate(ctx, initdb, template, account) })
+	err = Once(template, func() error { return makeTemplate(ctx, bin, template, account) })
 	return template, err
 }
 
-func makeTemplate(ctx context.Context, initdb, target string, account *syscall.Credential) error {
-	postgres, err := postgresProgram("postgres")
-	if err != nil {
-		return err
-	}
+func makeTemplate(ctx context.Context, bin, target string, account *syscall.Credential) error {
 	folder, err := newFolder(account)
 	if err != nil {
 		return err
@@ -212,21 +213,27 @@ func makeTemplate(ctx context.Context, initdb, target string, account *syscall.C
 	if err := errors.Join(os.MkdirAll(filepath.Dir(target), 0o755), os.RemoveAll(unfinished)); err != nil {
 		return fmt.Errorf("PostgreSQL template: %w", err)
 	}
-	for _, step := range []struct {
-		account *syscall.Credential
-		input   string
-		argv    []string
-	}{
-		{account, "", []string{initdb, "--pgdata=" + data, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"}},
-		{account, "create database " + Database + "\n", []string{postgres, "--single", "-D", data, "-c", "fsync=off", "postgres"}},
-		{nil, "", []string{"cp", "-a", data, unfinished}},
-	} {
-		if err := execute(ctx, step.account, step.input, step.argv...); err != nil {
-			return err
-		}
+	if err := makeData(ctx, bin, data, account); err != nil {
+		return err
+	}
+	if err := execute(ctx, nil, "", "cp", "-a", data, unfinished); err != nil {
+		return err
 	}
 	if err := os.Rename(unfinished, target); err != nil {
 		return fmt.Errorf("PostgreSQL template: %w", err)
 	}
 	return nil
+}
+
+// makeData makes a data folder with Database in it, as account.
+func makeData(ctx context.Context, bin, data string, account *syscall.Credential) error {
+	initdb := []string{
+		filepath.Join(bin, "initdb"), "--pgdata=" + data, "--username=postgres", "--auth=trust",
+		"--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1",
+	}
+	if err := execute(ctx, account, "", initdb...); err != nil {
+		return err
+	}
+	postgres := []string{filepath.Join(bin, "postgres"), "--single", "-D", data, "-c", "fsync=off", "postgres"}
+	return execute(ctx, account, "create database "+Database+"\n", postgres...)
 }
