@@ -35,6 +35,35 @@ func (r *RedisServer) Replica(tb testing.TB, args ...string) *RedisServer {
 	return newRedis(tb, replica)
 }
 
+// A WatchedRedis is a Sentinel, and the name under which it knows its master.
+type WatchedRedis struct {
+	control
+
+	Addr   string // of the Sentinel, host:port
+	Master string
+}
+
+// Sentinel runs a Sentinel that alone decides over r and its replicas.
+func (r *RedisServer) Sentinel(tb testing.TB) *WatchedRedis {
+	tb.Helper()
+	s, err := r.server.StartSentinel(tb.Context())
+	need(tb, err)
+	closeAfter(tb, "Sentinel", s)
+	return &WatchedRedis{control: control{s}, Addr: s.Addr, Master: server.SentinelMaster}
+}
+
+// RedisCluster runs a Redis Cluster of three masters.
+func RedisCluster(tb testing.TB) []*RedisServer {
+	tb.Helper()
+	nodes, err := server.StartCluster(tb.Context(), 3)
+	need(tb, err)
+	var servers []*RedisServer
+	for _, node := range nodes {
+		servers = append(servers, newRedis(tb, node))
+	}
+	return servers
+}
+
 func newRedis(tb testing.TB, r *server.Redis) *RedisServer {
 	tb.Helper()
 	closeAfter(tb, "Redis", r.Server)

@@ -2,10 +2,11 @@ package bullmq
 
 import (
 	"encoding/base64"
-	"iter"
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/rollwatch/rollwatch/probes/redis"
 )
 
 // validName says whether a queue can have this name. BullMQ refuses a colon,
@@ -20,11 +21,10 @@ type crew struct {
 	tracks  map[string]int // workers by track; a worker may be of several, or of none
 }
 
-// crews counts the workers of each queue of the prefix in an answer to CLIENT
+// addCrews counts the workers of each queue of the prefix in an answer to CLIENT
 // LIST. A queue that only somebody else is connected for has a crew of none.
-func crews(list, prefix string, tracks map[string]*regexp.Regexp) map[string]crew {
-	found := map[string]crew{}
-	for name := range clientNames(list) {
+func addCrews(found map[string]crew, list, prefix string, tracks map[string]*regexp.Regexp) {
+	for name := range redis.ClientNames(list) {
 		queue, worker, works := workerName(name, prefix)
 		if queue == "" {
 			continue
@@ -42,24 +42,6 @@ func crews(list, prefix string, tracks map[string]*regexp.Regexp) map[string]cre
 			}
 		}
 		found[queue] = c
-	}
-	return found
-}
-
-// clientNames are the names of the connections in an answer to CLIENT LIST.
-// Redis takes no name that holds a space.
-func clientNames(list string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for line := range strings.Lines(list) {
-			_, rest, ok := strings.Cut(line, " name=")
-			if !ok {
-				continue
-			}
-			name, _, _ := strings.Cut(rest, " ")
-			if name = strings.TrimRight(name, "\r\n"); name != "" && !yield(name) {
-				return
-			}
-		}
 	}
 }
 

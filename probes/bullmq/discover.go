@@ -20,10 +20,6 @@ const (
 	scanEvery      = 5
 )
 
-// scanCount is how many keys one step of a scan looks at: 300,000 keys cost 0.2
-// s of the server in 301 steps, against 2.6 s in 29,231 steps by default.
-const scanCount = 1000
-
 // DiscoverInterval is how often Discover should run.
 func (r *reader) DiscoverInterval() time.Duration { return surveyInterval }
 
@@ -64,30 +60,14 @@ func (r *reader) findQueues(ctx context.Context) error {
 
 func (r *reader) scan(ctx context.Context) (map[string]bool, error) {
 	found := map[string]bool{}
-	pattern := redis.EscapeGlob(r.prefix) + ":*:meta"
-	for cursor := uint64(0); ; {
-		start := time.Now()
-		keys, next, err := r.client.ScanType(ctx, cursor, pattern, scanCount, "hash").Result()
-		if err != nil {
-			return nil, err
-		}
+	err := redis.Scan(ctx, r.client, redis.EscapeGlob(r.prefix)+":*:meta", "hash", func(keys []string) error {
 		names, err := r.validate(ctx, keys)
-		if err != nil {
-			return nil, err
-		}
 		for _, name := range names {
 			found[name] = true
 		}
-		if cursor = next; cursor == 0 {
-			return found, nil
-		}
-		// As long as a step took, the server is left to others.
-		select {
-		case <-time.After(time.Since(start)):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+		return err
+	})
+	return found, err
 }
 
 // validate answers the names of those keys that are the meta of a queue.

@@ -14,6 +14,12 @@ import (
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
+func crews(list, prefix string, tracks map[string]*regexp.Regexp) map[string]crew {
+	found := map[string]crew{}
+	addCrews(found, list, prefix, tracks)
+	return found
+}
+
 func TestTheNamesOfConnectionsAreUnderstood(t *testing.T) {
 	for _, tc := range []struct {
 		prefix, name  string

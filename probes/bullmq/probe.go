@@ -100,25 +100,42 @@ type server struct {
 	info    redis.Info
 }
 
+// readServer asks every server that holds keys: workers are connected to the one
+// that has their queue.
 func (r *reader) readServer(ctx context.Context, views redis.Views) (server, error) {
-	var clients *goredis.Cmd
-	var info *goredis.StringCmd
-	err := redis.Pipelined(ctx, r.client, 2, []struct{}{{}}, func(pipe goredis.Pipeliner, _ struct{}) {
-		clients = pipe.Do(ctx, "client", "list", "type", "normal")
-		info = pipe.Info(ctx, "memory")
-	})
+	masters, err := redis.Masters(ctx, r.client)
 	if err != nil {
 		return server{}, err
 	}
-	var s server
-	list, err := clients.Text()
-	if s.staffed = views.Note(viewClients, err); s.staffed {
-		s.crews = crews(list, r.prefix, r.tracks)
-	}
-	if views.Note(viewInfo, info.Err()) {
-		s.info = redis.ParseInfo(info.Val())
+	s := server{staffed: true, crews: map[string]crew{}}
+	for _, master := range masters {
+		var clients *goredis.Cmd
+		var info *goredis.StringCmd
+		err := redis.Pipelined(ctx, master, 2, []struct{}{{}}, func(pipe goredis.Pipeliner, _ struct{}) {
+			clients = pipe.Do(ctx, "client", "list", "type", "normal")
+			info = pipe.Info(ctx, "memory")
+		})
+		if err != nil {
+			return server{}, err
+		}
+		list, err := clients.Text()
+		if views.Note(viewClients, err) {
+			addCrews(s.crews, list, r.prefix, r.tracks)
+		} else {
+			s.staffed = false
+		}
+		if views.Note(viewInfo, info.Err()) {
+			s.safety(redis.ParseInfo(info.Val()))
+		}
 	}
 	return s, nil
+}
+
+// safety takes the eviction policy of one server: one that evicts is enough.
+func (s *server) safety(info redis.Info) {
+	if safe, ok := s.info.EvictionSafe(); !ok || safe {
+		s.info = info
+	}
 }
 
 // visit reads the queues; those that are no longer there are left out.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -24,9 +23,8 @@ const (
 
 // What one reading takes of a store at most.
 const (
-	maxKeys   = 10_000
-	mgetKeys  = 100
-	scanCount = 1000
+	maxKeys  = 10_000
+	mgetKeys = 100
 )
 
 // redisStore keeps flags under ff:<flag>, with overrides for companies and workspaces.
@@ -126,27 +124,16 @@ func (s *redisStore) discover(ctx context.Context) error {
 
 func (s *redisStore) scanKeys(ctx context.Context) ([]string, error) {
 	var keys []string
-	pattern := redis.EscapeGlob(s.prefix) + ":*"
-	for cursor := uint64(0); ; {
-		start := time.Now()
-		page, next, err := s.client.ScanType(ctx, cursor, pattern, scanCount, "string").Result()
-		if err != nil {
-			return nil, err
-		}
+	err := redis.Scan(ctx, s.client, redis.EscapeGlob(s.prefix)+":*", "string", func(page []string) error {
 		for _, key := range page {
 			if _, _, _, ok := parseKey(key, s.prefix); ok {
 				keys = append(keys, key)
 			}
 		}
-		if cursor = next; cursor == 0 {
-			break
-		}
-		// As long as a step took, the server is left to others.
-		select {
-		case <-time.After(time.Since(start)):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(keys, func(a, b string) int { // the global values first
 		if d := strings.Count(a, ":") - strings.Count(b, ":"); d != 0 {

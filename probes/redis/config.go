@@ -3,21 +3,14 @@
 package redis
 
 import (
-	"cmp"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
-
-	promconfig "github.com/prometheus/common/config"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
@@ -28,6 +21,10 @@ type Config struct {
 	Name string `yaml:"name" jsonschema:"required,pattern=^[a-zA-Z0-9_.-]{1\\,63}$"`
 	// URL of the server: redis://user:password@host:6379/0, rediss:// for TLS, unix:///path?db=0. An entry whose URL is empty is left out.
 	URL probe.Secret `yaml:"url,omitempty" jsonschema:"example=redis://127.0.0.1:6379/0"`
+	// Sentinel finds the server in place of a URL: the master of that name, whichever server that is now.
+	Sentinel *Sentinel `yaml:"sentinel,omitempty"`
+	// Cluster lists nodes of a Redis Cluster in place of a URL, as host:port; the others are found by them.
+	Cluster []string `yaml:"cluster,omitempty" jsonschema:"example=10.0.0.1:6379"`
 	// Username of the ACL user, in place of the one in the URL.
 	Username string `yaml:"username,omitempty"`
 	// Password, in place of the one in the URL.
@@ -38,6 +35,20 @@ type Config struct {
 	Required *bool `yaml:"required,omitempty" jsonschema:"default=true"`
 	// TLS turns TLS on for a URL that does not (redis://), and says whom to trust.
 	TLS *TLS `yaml:"tls,omitempty"`
+}
+
+// Sentinel says where the Sentinels are, and what they watch.
+type Sentinel struct {
+	// Master is the name under which the Sentinels know the server.
+	Master string `yaml:"master,omitempty" jsonschema:"example=mymaster"`
+	// Addresses of Sentinels, as host:port; they are asked in this order.
+	Addresses []string `yaml:"addresses,omitempty" jsonschema:"example=10.0.0.1:26379"`
+	// DB is the number of the database.
+	DB int `yaml:"db,omitempty" jsonschema:"minimum=0"`
+	// Username at the Sentinels, where they ask for one.
+	Username string `yaml:"username,omitempty"`
+	// Password at the Sentinels.
+	Password probe.Secret `yaml:"password,omitempty"`
 }
 
 // TLS says how the server proves itself, and we to it.
@@ -62,7 +73,18 @@ func (c *Config) RequiredTarget() bool { return c.Required == nil || *c.Required
 
 // Address is where the server is, without user and password.
 func (c *Config) Address() string {
-	if c.URL.Empty() {
+	switch {
+	case c.Sentinel != nil:
+		if found := filled(c.Sentinel.Addresses); len(found) > 0 {
+			return "sentinel://" + strings.Join(found, ",") + "/" + c.Sentinel.Master
+		}
+		return ""
+	case len(c.Cluster) > 0:
+		if found := filled(c.Cluster); len(found) > 0 {
+			return "cluster://" + strings.Join(found, ",")
+		}
+		return ""
+	case c.URL.Empty():
 		return ""
 	}
 	opt, err := c.parse()
@@ -79,6 +101,11 @@ func (c *Config) Address() string {
 	return fmt.Sprintf("%s://%s/%d", scheme, opt.Addr, opt.DB)
 }
 
+// filled are the addresses that are there: a variable that is not set leaves an empty one.
+func filled(addresses []string) []string {
+	return slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return a == "" })
+}
+
 // Validate names what contradicts itself.
 func (c *Config) Validate() []probe.Fault {
 	var faults []probe.Fault
@@ -88,11 +115,7 @@ func (c *Config) Validate() []probe.Fault {
 	if c.Name == "" {
 		fault("$.name", "no name", "give the target a name; it becomes the label target")
 	}
-	if c.URL.Empty() {
-		fault("$.url", "no url", "name the server, as in url: redis://127.0.0.1:6379/0")
-	} else if _, err := c.parse(); err != nil {
-		fault("$.url", err.Error(), "write it as redis://user:password@host:6379/0; escape special characters of the password as %XX")
-	}
+	c.validateAddress(fault)
 	if !c.Password.Empty() && c.PasswordFile != "" {
 		fault("$.password_file", "password and password_file at once", "keep one of them")
 	}
@@ -100,6 +123,44 @@ func (c *Config) Validate() []probe.Fault {
 		fault("$.tls", "cert_file and key_file belong together", "give both, or neither")
 	}
 	return faults
+}
+
+// validateAddress checks the one of three ways to say where the server is.
+func (c *Config) validateAddress(fault func(path, problem, cure string)) {
+	ways := 0
+	for _, given := range []bool{!c.URL.Empty(), c.Sentinel != nil, len(c.Cluster) > 0} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		fault("$", "url, sentinel and cluster say where the server is in different ways", "keep one of them")
+	case c.Sentinel != nil:
+		if c.Sentinel.Master == "" {
+			fault("$.sentinel.master", "no name of a master", "give the name under which the Sentinels watch it, as in mymaster")
+		}
+		checkAddresses("$.sentinel.addresses", c.Sentinel.Addresses, "26379", fault)
+	case len(c.Cluster) > 0:
+		checkAddresses("$.cluster", c.Cluster, "6379", fault)
+	case c.URL.Empty():
+		fault("$.url", "no url", "name the server, as in url: redis://127.0.0.1:6379/0")
+	default:
+		if _, err := c.parse(); err != nil {
+			fault("$.url", err.Error(), "write it as redis://user:password@host:6379/0; escape special characters of the password as %XX")
+		}
+	}
+}
+
+func checkAddresses(path string, addresses []string, port string, fault func(path, problem, cure string)) {
+	if len(filled(addresses)) == 0 {
+		fault(path, "no address", "write host:port, as in 10.0.0.1:"+port)
+	}
+	for i, address := range addresses {
+		if host, _, err := net.SplitHostPort(address); address != "" && (err != nil || host == "") {
+			fault(fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("%q is no address", address), "write host:port, as in 10.0.0.1:"+port)
+		}
+	}
 }
 
 // parse understands the URL. Its errors never show it: it may hold a password.
@@ -124,127 +185,14 @@ func (c *Config) parse() (*goredis.Options, error) {
 	return opt, nil
 }
 
-// The bounds of one connection, for when the reading's own deadline is later.
-const (
-	dialTimeout = 3 * time.Second
-	ioTimeout   = 10 * time.Second
-	turnTimeout = time.Minute
-)
-
-// client makes the one client of this target. Nothing is dialed yet.
-func (c *Config) client() (*goredis.Client, error) {
-	opt, err := c.parse()
-	if err != nil {
-		return nil, err
-	}
-	opt.CredentialsProviderContext = c.credentials(opt.Username, opt.Password)
-	opt.Username, opt.Password = "", ""
-	opt.Dialer = c.dialer(opt.TLSConfig)
-	opt.TLSConfig = nil // the dialer's work
-	opt.Protocol = 2    // every reply we read is the same in 2, which also proxies speak
-
-	// One connection: no second one for pipelines, and whoever needs it waits
-	// for it, as long as the own context allows.
-	opt.PoolSize, opt.MaxActiveConns, opt.PipelinePoolSize = 1, 1, -1
-	opt.PoolTimeout = turnTimeout
-	opt.ConnMaxIdleTime = -1
-
-	// A hard deadline: the context's, and no second try within it.
-	opt.ContextTimeoutEnabled = true
-	opt.MaxRetries, opt.DialerRetries = -1, 1
-	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
-
-	// What the client would say of itself may be denied by an ACL, and then be
-	// logged there. The name alone is wanted, and its refusal is no fault.
-	opt.DisableIdentity = true
-	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	opt.OnConnect = func(ctx context.Context, conn *goredis.Conn) error {
-		if err := conn.ClientSetName(ctx, ClientName).Err(); err != nil && !replied(err) {
-			return err
-		}
-		return nil
-	}
-	return goredis.NewClient(opt), nil
-}
-
-// ClientName is how our connection shows itself in CLIENT LIST.
-const ClientName = "rollwatch"
-
-// credentials answers user and password at each connection.
-func (c *Config) credentials(urlUser, urlPassword string) func(context.Context) (string, string, error) {
-	return func(context.Context) (string, string, error) {
-		password := c.Password
-		if c.PasswordFile != "" {
-			var err error
-			if password, err = probe.ReadSecretFile(c.PasswordFile); err != nil {
-				return "", "", err
-			}
-		}
-		return cmp.Or(c.Username, urlUser), cmp.Or(password.Reveal(), urlPassword), nil
-	}
-}
-
-// dialer dials once. A failure is answered as a connection that fails at its
-// first use: the pool would otherwise answer later readings with an old error,
-// and go on dialing in the background, also after it was closed.
-func (c *Config) dialer(ofURL *tls.Config) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := c.dial(ctx, ofURL, network, addr)
-		if err != nil {
-			return refused{err: err}, nil //nolint:nilerr // it says so at its first use
-		}
-		return conn, nil
-	}
-}
-
-func (c *Config) dial(ctx context.Context, ofURL *tls.Config, network, addr string) (net.Conn, error) {
-	dialer := &net.Dialer{KeepAlive: 30 * time.Second}
-	if ofURL == nil && c.TLS == nil {
-		return dialer.DialContext(ctx, network, addr)
-	}
-	// Made anew for each connection, so that renewed certificates are used.
-	config, err := c.tlsConfig(ofURL)
-	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
-	}
-	return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, network, addr)
-}
-
-func (c *Config) tlsConfig(ofURL *tls.Config) (*tls.Config, error) {
-	var set promconfig.TLSConfig
-	if c.TLS != nil {
-		set = promconfig.TLSConfig{
-			CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
-			ServerName: c.TLS.ServerName, InsecureSkipVerify: c.TLS.InsecureSkipVerify,
-		}
-	}
-	if ofURL != nil {
-		set.ServerName = cmp.Or(set.ServerName, ofURL.ServerName)
-		set.InsecureSkipVerify = set.InsecureSkipVerify || ofURL.InsecureSkipVerify
-	}
-	return promconfig.NewTLSConfig(&set)
-}
-
-// refused is a connection that could not be made.
-type refused struct {
-	net.Conn
-	err error
-}
-
-func (r refused) Read([]byte) (int, error)         { return 0, r.err }
-func (r refused) Write([]byte) (int, error)        { return 0, r.err }
-func (r refused) Close() error                     { return nil }
-func (r refused) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (r refused) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (r refused) SetDeadline(time.Time) error      { return nil }
-func (r refused) SetReadDeadline(time.Time) error  { return nil }
-func (r refused) SetWriteDeadline(time.Time) error { return nil }
-
 // Open makes the probe.
 func (c *Config) Open(links probe.Links) (probe.Probe, error) {
 	client, err := links.Redis(c.Name)
 	if err != nil {
 		return nil, fmt.Errorf("redis %s: %w", c.Name, err)
+	}
+	if cluster, ok := client.(*goredis.ClusterClient); ok {
+		return &clusterReader{client: cluster}, nil
 	}
 	single, ok := client.(*goredis.Client)
 	if !ok {
@@ -256,6 +204,12 @@ func (c *Config) Open(links probe.Links) (probe.Probe, error) {
 // Grants are what the probe of the server itself asks; it reads no key.
 func (c *Config) Grants() probe.Grants {
 	g := probe.Grants{On: "redis:" + c.Name, Commands: slices.Clone(Commands)}
+	if len(c.Cluster) > 0 {
+		g.Commands = slices.Clone(ClusterCommands)
+	}
+	if c.Sentinel != nil && c.Sentinel.DB != 0 {
+		g.Commands = append(g.Commands, "select")
+	}
 	if opt, err := c.parse(); err == nil && opt.DB != 0 {
 		g.Commands = append(g.Commands, "select")
 	}

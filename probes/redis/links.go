@@ -15,7 +15,7 @@ type Links struct {
 	configs map[string]*Config
 
 	mu      sync.Mutex
-	clients map[string]*goredis.Client
+	clients map[string]goredis.UniversalClient
 	closed  bool
 }
 
@@ -26,7 +26,7 @@ type Links struct {
 // connection is in the error of the Read that met it.
 func NewLinks(configs ...*Config) *Links {
 	logging.Disable()
-	l := &Links{configs: map[string]*Config{}, clients: map[string]*goredis.Client{}}
+	l := &Links{configs: map[string]*Config{}, clients: map[string]goredis.UniversalClient{}}
 	for _, c := range configs {
 		l.configs[c.Name] = c
 	}

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"github.com/rollwatch/rollwatch/probes/probe"
+	"slices"
 )
 
 // Up is 1 while the server answers.
@@ -92,8 +93,9 @@ var Metrics = metrics()
 func metrics() []*probe.Metric {
 	all := []*probe.Metric{
 		pingSeconds, startTime, instanceInfo, dbKeys, dbKeysExpiring, slowlogLength, slowlogLastID, slowlogLast, slaveOffset, slaveLag,
+		clientsByName,
 	}
-	all = append(append(all, configMetrics...), commandMetrics...)
+	all = slices.Concat(all, configMetrics, commandMetrics, clusterMetrics)
 	for _, f := range masterFields {
 		all = append(all, f.metric)
 	}

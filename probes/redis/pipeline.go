@@ -132,8 +132,3 @@ func stateOf(err error) probe.ViewState {
 		return probe.ViewFailed
 	}
 }
-
-// EscapeGlob makes text stand for itself in a pattern of SCAN.
-func EscapeGlob(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
-}

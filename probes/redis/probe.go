@@ -20,11 +20,12 @@ const (
 	viewConfig  = "CONFIG GET"
 	viewSlowlog = "SLOWLOG"
 	viewLatency = "LATENCY HISTOGRAM"
+	viewClients = "CLIENT LIST"
 )
 
 // Commands are what the probe asks, as an ACL names it. A refusal costs the
 // part it is for and no other. The name of our connection is set once.
-var Commands = []string{"ping", "info", "config|get", "slowlog|len", "slowlog|get", "latency|histogram", "client|setname"}
+var Commands = []string{"ping", "info", "config|get", "slowlog|len", "slowlog|get", "latency|histogram", "client|list", "client|setname"}
 
 // reader is the probe of one server.
 type reader struct {
@@ -43,6 +44,7 @@ type asked struct {
 	length  *goredis.Cmd // of the slow log
 	newest  *goredis.Cmd // entry of it
 	latency *goredis.Cmd
+	clients *goredis.Cmd
 }
 
 // Read asks for everything in one pipeline, and then times a PING.
@@ -66,7 +68,7 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	if pong != nil && (!replied(pong) || unserved(pong)) {
 		return probe.Reading{}, fmt.Errorf("ping: %w", pong)
 	}
-	views := NewViews(viewPing, viewInfo, viewConfig, viewSlowlog, viewLatency)
+	views := NewViews(viewPing, viewInfo, viewConfig, viewSlowlog, viewLatency, viewClients)
 	var samples []probe.Sample
 	if views.Note(viewPing, pong) {
 		r.pings.Observe(took.Seconds())
@@ -78,13 +80,14 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 
 func ask(ctx context.Context, conn Piper, sections []string) (asked, error) {
 	var a asked
-	err := Pipelined(ctx, conn, 4+len(configAsked), []struct{}{{}}, func(pipe goredis.Pipeliner, _ struct{}) {
+	err := Pipelined(ctx, conn, 5+len(configAsked), []struct{}{{}}, func(pipe goredis.Pipeliner, _ struct{}) {
 		a.info = pipe.Info(ctx, sections...)
 		for _, name := range configAsked {
 			a.config = append(a.config, pipe.ConfigGet(ctx, name))
 		}
 		a.length, a.newest = pipe.Do(ctx, "slowlog", "len"), pipe.Do(ctx, "slowlog", "get", 1)
 		a.latency = pipe.Do(ctx, "latency", "histogram")
+		a.clients = pipe.Do(ctx, "client", "list")
 	})
 	return a, err
 }
@@ -113,6 +116,9 @@ func (a asked) take(views Views) (samples []probe.Sample, details map[string]any
 	}
 	if views.Note(viewLatency, a.latency.Err()) {
 		samples = append(samples, latencySamples(a.latency.Val(), commands)...)
+	}
+	if list, err := a.clients.Text(); views.Note(viewClients, err) {
+		samples = append(samples, clientSamples(list)...)
 	}
 	return samples, details
 }

@@ -78,6 +78,10 @@ func TestEveryFamilyIsReadFromOneOfTwoLinkedServers(t *testing.T) {
 		return redistest.Names(redistest.ReadOnly(t, onMaster))["redis_aof_last_rewrite_duration_sec"]
 	}, 10*time.Second, 20*time.Millisecond)
 	got := redistest.Names(redistest.ReadOnly(t, onMaster))
+	nodes := live.RedisCluster(t)
+	for name := range redistest.Names(redistest.ReadOnly(t, open(t, redis.Config{Name: "main", Cluster: []string{nodes[0].Addr}}))) {
+		got[name] = true
+	}
 	for name := range redistest.Names(redistest.ReadOnly(t, onReplica)) {
 		got[name] = true
 	}
@@ -148,6 +152,7 @@ func TestWhatAnACLRefusesCostsOnlyItsOwnPart(t *testing.T) {
 	require.Equal(t, map[string]probe.ViewState{
 		"PING": probe.ViewRead, "INFO": probe.ViewRead,
 		"CONFIG GET": probe.ViewDenied, "SLOWLOG": probe.ViewDenied, "LATENCY HISTOGRAM": probe.ViewDenied,
+		"CLIENT LIST": probe.ViewDenied,
 	}, redistest.States(r))
 	require.Contains(t, redistest.Names(r), "redis_memory_used_bytes")
 	require.NotContains(t, redistest.Names(r), "redis_config_maxclients", "denied is not zero")
