@@ -2,14 +2,12 @@ package collector
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
@@ -127,34 +125,4 @@ func valueType(m *probe.Metric) prometheus.ValueType {
 	default:
 		return prometheus.UntypedValue
 	}
-}
-
-// scrapesAtOnce bounds the memory that impatient scrapers can make us use.
-const scrapesAtOnce = 16
-
-// A pageLog says once an hour that a page could not be gathered or sent: a
-// client that hangs up would cost a line for every family of metrics.
-type pageLog struct {
-	log  *zap.Logger
-	said *saidBefore
-}
-
-// Println implements promhttp.Logger. It is given what was tried, then the error.
-func (l pageLog) Println(words ...any) {
-	if len(words) == 0 || l.said.lately(fmt.Sprint(words[0]), time.Now()) {
-		return
-	}
-	l.log.Warn("a page of /metrics is not whole", zap.String("reason", strings.TrimSpace(fmt.Sprintln(words...))))
-}
-
-// Handler serves /metrics from memory: text, OpenMetrics or protobuf, as the
-// client accepts. What cannot be gathered is logged and left out.
-func Handler(g prometheus.Gatherer, log *zap.Logger) (http.Handler, error) {
-	return promhttp.HandlerFor(g, promhttp.HandlerOpts{
-		ErrorLog:            pageLog{log, newSaidBefore()},
-		ErrorHandling:       promhttp.ContinueOnError,
-		EnableOpenMetrics:   true,
-		CoalesceGather:      true, // scrapers that come at once share one reading of memory
-		MaxRequestsInFlight: scrapesAtOnce,
-	}), nil
 }

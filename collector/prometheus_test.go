@@ -125,11 +125,7 @@ func TestOneBadSeriesDoesNotSpoilThePage(t *testing.T) {
 
 func serve(tb testing.TB, source Snapshot) *httptest.Server {
 	tb.Helper()
-	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(NewCollector(source, zap.NewNop()))
-	handler, err := Handler(reg, zap.NewNop())
-	require.NoError(tb, err)
-	server := httptest.NewServer(handler)
+	server := httptest.NewServer(NewExposition(source, prometheus.NewRegistry(), zap.NewNop()))
 	tb.Cleanup(server.Close)
 	tb.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return server
@@ -228,20 +224,6 @@ func TestMetricsAnswerAtOnceWhileTargetsHang(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func BenchmarkMetrics(b *testing.B) {
-	status := Status{Kind: "postgres", Name: "main", Up: true, Started: time.Now(), LastSuccess: time.Now()}
-	for i := range 5000 {
-		status.Reading.Samples = append(status.Reading.Samples, depth.Sample(1, fmt.Sprint(i)))
-	}
-	server := serve(b, fixed{status})
-	for b.Loop() {
-		resp, err := http.Get(server.URL)
-		require.NoError(b, err)
-		_, err = io.Copy(io.Discard, resp.Body)
-		require.NoError(b, errors.Join(err, resp.Body.Close()))
-	}
-}
-
 // goneClient is a client that hung up.
 type goneClient struct{ header http.Header }
 
@@ -256,8 +238,7 @@ func TestClientsThatHangUpDoNotFloodTheLog(t *testing.T) {
 		reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: fmt.Sprintf("x%d", i), Help: strings.Repeat("x", 8192)}))
 	}
 	core, log := observer.New(zap.InfoLevel)
-	handler, err := Handler(reg, zap.New(core))
-	require.NoError(t, err)
+	handler := NewExposition(fixed{}, reg, zap.New(core))
 	for range 3 {
 		handler.ServeHTTP(goneClient{http.Header{}}, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	}

@@ -94,16 +94,13 @@ func newApp(ctx context.Context, opts appOptions) (_ *app, err error) {
 	}
 
 	// What answers.
-	registry := a.newRegistry()
-	flush, err := collector.StartTelemetry(ctx, registry, a.log)
+	metrics := collector.NewExposition(a.schedule, a.newRegistry(), a.log)
+	flush, err := collector.StartTelemetry(ctx, metrics.Gatherer(), a.log)
 	if err != nil {
 		return nil, err
 	}
 	a.onStop("send the telemetry that is left", within(flushTimeout, flush))
-	metrics, err := collector.Handler(registry, a.log)
-	if err != nil {
-		return nil, err
-	}
+	a.encode(metrics)
 	if a.handler, err = a.newHandler(config, metrics); err != nil {
 		return nil, err
 	}
@@ -196,6 +193,14 @@ func (a *app) read() {
 	})
 }
 
+// encode prepares the pages of metrics from now until the daemon stops.
+func (a *app) encode(metrics *collector.Exposition) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); metrics.Run(ctx) }()
+	a.onStop("stop encoding", func(context.Context) error { cancel(); <-done; return nil })
+}
+
 // stop ends everything in order: unready and drained first, then judging and
 // reading, and what remembers last.
 //
@@ -259,10 +264,11 @@ func (t turn) tryTake() bool {
 
 func (t turn) give() { <-t }
 
-// newRegistry holds every metric that /metrics serves.
+// newRegistry holds every metric of the daemon itself; those of the targets come
+// from the schedule.
 func (a *app) newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(processCollectors()...)
-	registry.MustRegister(collector.NewCollector(a.schedule, a.log), a.window, &a.judge, a.status, crewCollector{a})
+	registry.MustRegister(a.window, &a.judge, a.status, crewCollector{a})
 	return registry
 }
