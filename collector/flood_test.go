@@ -1,0 +1,47 @@
+package collector_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/rollwatch/rollwatch/collector"
+	"github.com/rollwatch/rollwatch/internal/live"
+	"github.com/rollwatch/rollwatch/probes/bullmq"
+	"github.com/rollwatch/rollwatch/probes/redis/redistest"
+)
+
+// Somebody who makes a queue for each job has a hundred thousand of them. What
+// is over the budget is dropped and said, and the rest is read.
+func TestAHundredThousandQueuesDropSeriesLoudly(t *testing.T) {
+	const queues = 100_000
+	server := live.Redis(t)
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer client.Close()
+	for from := 0; from < queues; from += 10_000 {
+		pipe := client.Pipeline()
+		for i := range 10_000 {
+			pipe.HSet(t.Context(), fmt.Sprintf("bull:queue-%d:meta", from+i), "version", "bullmq:6.7.0")
+		}
+		_, err := pipe.Exec(context.Background())
+		require.NoError(t, err)
+	}
+	config := &bullmq.Config{Name: "jobs", Kind: bullmq.Kind, Redis: "main"}
+	p, err := config.Open(redistest.Links(t, server.URL))
+	require.NoError(t, err)
+	budget := collector.DefaultConfig().SeriesPerTarget
+	statuses := collector.ReadOnce(t.Context(), []collector.Target{{
+		Kind: "bullmq", Name: "jobs", Interval: time.Minute, Timeout: time.Minute, Budget: budget, Probe: p,
+	}}, zap.NewNop())
+	require.NoError(t, statuses[0].Err)
+	require.True(t, statuses[0].Up)
+	require.LessOrEqual(t, len(statuses[0].Reading.Samples), budget)
+	require.Greater(t, len(statuses[0].Reading.Samples), budget-100)
+	require.Greater(t, statuses[0].Dropped, uint64(queues*10), "of those that are not read, and of those that are")
+	require.Equal(t, 80_000, statuses[0].Reading.Details["queuesNotRead"])
+}
