@@ -36,6 +36,8 @@ var settings = []setting{
 	settingOf("max_wal_senders", "", "WAL senders at most."),
 	settingOf("max_wal_size", "bytes", "WAL between two checkpoints, about."),
 	settingOf("max_worker_processes", "", "Background workers at most."),
+	settingOf("random_page_cost", "", "What the planner believes a page costs that is read by itself."),
+	settingOf("seq_page_cost", "", "What the planner believes a page costs that is read in a row."),
 	settingOf("shared_buffers", "bytes", "Size of the buffer cache."),
 	settingOf("track_io_timing", "", "Whether the time of reads and writes is measured."),
 	settingOf("wal_keep_size", "bytes", "WAL that is kept for standbys without a slot."),
