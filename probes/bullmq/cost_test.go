@@ -3,6 +3,7 @@ package bullmq_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -62,4 +63,30 @@ func TestAHundredQueuesCostFourteenCommandsEachOnOneConnection(t *testing.T) {
 		require.Equal(t, 1, connectionsAfter-connections, "only the one that asks")
 	}
 	require.Equal(t, 1, strings.Count(server.Do(t, "client", "list").(string), "name=rollwatch"))
+}
+
+func TestAThousandReadingsLeaveNothingBehind(t *testing.T) {
+	server := live.Redis(t)
+	seed(t, server, 10)
+	p := open(t, server.URL, bullmq.Config{WorkerTracks: map[string]string{"canary": "^v2-"}})
+	redistest.Discover(t, p)
+	cycles := func(n int) {
+		for i := range n {
+			server.Do(t, "xadd", "bull:queue-1:events", "maxlen", 100, "*", "event", "active", "jobId", i%50)
+			server.Do(t, "xadd", "bull:queue-1:events", "maxlen", 100, "*", "event", "completed", "jobId", i%50)
+			redistest.ReadOnly(t, p)
+		}
+	}
+	cycles(100)
+	before := heap()
+	cycles(1000)
+	require.Less(t, heap()-before, int64(256<<10), "bytes in a thousand readings")
+}
+
+// heap is how much memory is in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

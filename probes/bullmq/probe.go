@@ -140,9 +140,10 @@ func (s *server) safety(info redis.Info) {
 
 // visit reads the queues; those that are no longer there are left out.
 func (r *reader) visit(ctx context.Context, queues []*queue, views redis.Views, now time.Time) ([]*visit, error) {
-	visits := make([]*visit, len(queues))
+	visits, all := make([]*visit, len(queues)), make([]visit, len(queues))
 	for i, q := range queues {
-		visits[i] = &visit{queue: q}
+		visits[i] = &all[i]
+		visits[i].queue = q
 	}
 	err := redis.Pipelined(ctx, r.client, firstRound, visits, func(pipe goredis.Pipeliner, v *visit) {
 		v.askFirst(ctx, pipe)

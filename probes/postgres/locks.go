@@ -1,6 +1,11 @@
 package postgres
 
-import "github.com/rollwatch/rollwatch/probes/probe"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
+)
 
 var (
 	lockCount = &probe.Metric{
@@ -12,25 +17,40 @@ var (
 	lockMetrics = []*probe.Metric{lockCount}
 )
 
-// A database without locks has zeros, so that an alert on a sum finds series.
+// lockModes are the modes of locks, as pg_locks names them.
+var lockModes = []string{
+	"AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock",
+	"ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock", "SIReadLock",
+}
+
+// locksSQL has a row for each database and a column for each mode. A database
+// without locks has zeros, so that an alert on a sum finds series.
 func locksSQL(here) string {
-	return `SELECT d.datname::text, m.mode, count(l.mode)::float8
+	counts, sums := make([]string, len(lockModes)), make([]string, len(lockModes))
+	for i, mode := range lockModes {
+		counts[i] = fmt.Sprintf("count(*) FILTER (WHERE mode = '%s') AS n%d", mode, i)
+		sums[i] = fmt.Sprintf("coalesce(l.n%d, 0)::float8 AS n%[1]d", i)
+	}
+	return `SELECT d.datname::text, ` + strings.Join(sums, ", ") + `
 	FROM (SELECT datid, datname FROM pg_stat_database WHERE datid <> 0 AND datname NOT LIKE 'template_'
 		ORDER BY numbackends DESC, datid LIMIT ` + number(mostDatabases) + `) d
-	CROSS JOIN unnest(ARRAY['accesssharelock', 'rowsharelock', 'rowexclusivelock', 'shareupdateexclusivelock', 'sharelock',
-		'sharerowexclusivelock', 'exclusivelock', 'accessexclusivelock', 'sireadlock']) m(mode)
-	LEFT JOIN pg_locks l ON l.database = d.datid AND lower(l.mode) = m.mode
-	GROUP BY 1, 2`
+	LEFT JOIN (SELECT database, ` + strings.Join(counts, ", ") + ` FROM pg_locks GROUP BY database) l ON l.database = d.datid`
 }
 
 func takeLocks(c *cycle, r *rows) error {
+	counts := make([]float64, len(lockModes))
+	var database string
+	into := []any{&database}
+	for i := range counts {
+		into = append(into, &counts[i])
+	}
 	for r.Next() {
-		var database, mode string
-		var n float64
-		if err := scan(r, &database, &mode, &n); err != nil {
+		if err := scan(r, into...); err != nil {
 			return err
 		}
-		c.add(lockCount.Sample(n, database, mode))
+		for i, mode := range lockModes {
+			c.add(lockCount.Sample(counts[i], database, strings.ToLower(mode)))
+		}
 	}
 	return nil
 }
