@@ -20,6 +20,7 @@ var criticalFeature = Gate{
 	From:     fromProbes,
 	Mode:     Enforce,
 	Unit:     "tenants",
+	impact:   "tenants of %s cannot use it",
 	Required: true,
 	Applies:  func(s *Service) bool { return len(s.Features) > 0 },
 	Eval:     evalCriticalFeature,

@@ -39,6 +39,7 @@ type Gate struct {
 	// The gate in PromQL: when it pages, and what it observes. Gates on counts
 	// have theirs by what they count.
 	alertQL, drawQL func(Gate, *Service) string
+	impact          string // the alert's description behind its value, of a gate for which one is too many; %s is the service
 
 	// Custom is the user's own gate this one was made of, if it was.
 	Custom *Custom

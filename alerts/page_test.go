@@ -37,6 +37,7 @@ var configuredBy = map[string]string{
 	"target_down":  "`health` or `metrics`",
 
 	"critical_feature": "`features`",
+	"data_corruption":  "`databases`",
 }
 
 func TestEveryGateIsDocumented(t *testing.T) {

@@ -135,7 +135,7 @@ func TestGatesInForce(t *testing.T) {
 		return out
 	}
 	api := exampleServices()[0]
-	require.Equal(t, []string{"error_ratio", "outage", "latency_p99", "queue_failed", "target_down", "critical_feature", "mine"}, names(Gates(Config{Custom: []Custom{mine("", "")}}, api)))
+	require.Equal(t, []string{"error_ratio", "outage", "latency_p99", "queue_failed", "target_down", "data_corruption", "critical_feature", "mine"}, names(Gates(Config{Custom: []Custom{mine("", "")}}, api)))
 	require.Equal(t, []string{"target_down"}, names(Gates(Config{Custom: []Custom{mine("", "")}}, healthOnly())))
 	require.Equal(t, []string{"queue_failed"}, names(Gates(Config{}, &Service{Name: "worker", Queues: []string{"jobs"}})))
 	require.Equal(t, []string{"error_ratio", "outage", "target_down"}, names(Gates(Config{}, &Service{Name: "x", Metrics: Metrics{Requests: "a", Errors: "b"}})), "no histogram, no latency")
