@@ -72,12 +72,17 @@ func (e *Exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many scrapes at once", http.StatusServiceUnavailable)
 		return
 	}
-	switch expfmt.NegotiateIncludingOpenMetrics(r.Header).FormatType() {
+	switch formatFor(r.Header).FormatType() {
 	case expfmt.TypeTextPlain, expfmt.TypeOpenMetrics:
 		e.text.ServeHTTP(w, r)
 	default:
 		e.binary.ServeHTTP(w, r)
 	}
+}
+
+// formatFor is the format that the client likes best.
+func formatFor(header http.Header) expfmt.Format {
+	return expfmt.NegotiateAccept(header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 }
 
 // Run encodes ahead of the scrapes until ctx ends.
@@ -112,7 +117,7 @@ func (e *Exposition) warn(err error) {
 }
 
 func (e *Exposition) serveText(w http.ResponseWriter, r *http.Request) {
-	format := expfmt.NegotiateIncludingOpenMetrics(r.Header)
+	format := formatFor(r.Header)
 	families, err := e.own.Gather()
 	if err != nil {
 		e.warn(err)
@@ -252,13 +257,13 @@ func (p *pieces) encodeTarget(s Status, warn func(error)) map[string]piece {
 // typeOf is the type of a family, by one of its metrics.
 func typeOf(m *dto.Metric) dto.MetricType {
 	switch {
-	case m.Counter != nil:
+	case m.GetCounter() != nil:
 		return dto.MetricType_COUNTER
-	case m.Histogram != nil:
+	case m.GetHistogram() != nil:
 		return dto.MetricType_HISTOGRAM
-	case m.Summary != nil:
+	case m.GetSummary() != nil:
 		return dto.MetricType_SUMMARY
-	case m.Untyped != nil:
+	case m.GetUntyped() != nil:
 		return dto.MetricType_UNTYPED
 	default:
 		return dto.MetricType_GAUGE

@@ -81,7 +81,7 @@ func TestThePieceworkIsTheWholePage(t *testing.T) {
 		var whole bytes.Buffer
 		families, err := e.Gatherer().Gather()
 		require.NoError(t, err)
-		encoder := expfmt.NewEncoder(&whole, expfmt.NegotiateIncludingOpenMetrics(request.Header))
+		encoder := expfmt.NewEncoder(&whole, formatFor(request.Header))
 		for _, family := range families {
 			require.NoError(t, encoder.Encode(family))
 		}

@@ -67,7 +67,7 @@ func parseNext(b []byte) (time.Time, error) {
 		}
 		return eachField(text, func(field int, _ []byte, seconds uint64) error {
 			if field == fieldSeconds {
-				next = time.Unix(int64(seconds), 0) //nolint:gosec // any time will do
+				next = time.Unix(int64(seconds), 0)
 			}
 			return nil
 		})

@@ -150,11 +150,8 @@ func census(names []string, registry registry, now time.Time) (strangers, late [
 // samples are what is to be said of one flag.
 func (r *reader) samples(to []probe.Sample, f *flag, registry registry, now time.Time) []probe.Sample {
 	to = append(to, info.Sample(1, f.name, string(f.state()), f.kind))
-	switch f.global {
-	case on:
-		to = append(to, enabled.Sample(1, f.name))
-	case off:
-		to = append(to, enabled.Sample(0, f.name))
+	if f.global == on || f.global == off {
+		to = append(to, enabled.Sample(truth(f.global == on), f.name))
 	}
 	for o, n := range f.counts {
 		to = append(to, overrides.Sample(float64(n), f.name, o.scope, string(o.value)))
@@ -165,13 +162,17 @@ func (r *reader) samples(to []probe.Sample, f *flag, registry registry, now time
 		to = append(to, changed.Sample(float64(past.last.Unix()), f.name))
 	}
 	if when := registry[f.name]; !when.IsZero() {
-		late := 0.0
-		if now.After(when) {
-			late = 1
-		}
-		to = append(to, removal.Sample(float64(when.Unix()), f.name), overdue.Sample(late, f.name))
+		to = append(to, removal.Sample(float64(when.Unix()), f.name), overdue.Sample(truth(now.After(when)), f.name))
 	}
 	return to
+}
+
+// truth is a bool as metrics show it.
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // compare finds what has changed since the last reading.

@@ -105,7 +105,7 @@ var hypertableSizeColumns = []column{
 
 func hypertableSizesSQL(at here) string {
 	return "SELECT h.schema_name::text, h.table_name::text, " + selected(at, hypertableSizeColumns) + `
-	FROM (SELECT * FROM _timescaledb_catalog.hypertable h WHERE ` + isHypertable + ` ORDER BY id LIMIT ` + number(mostHypertables) + `) h`
+	FROM (SELECT schema_name, table_name FROM _timescaledb_catalog.hypertable h WHERE ` + isHypertable + ` ORDER BY id LIMIT ` + number(mostHypertables) + `) h`
 }
 
 // hypertableSizesNeeds is a function that versions from 2.11 have.

@@ -1,8 +1,9 @@
 package redis
 
 import (
-	"github.com/rollwatch/rollwatch/probes/probe"
 	"slices"
+
+	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
 // Up is 1 while the server answers.

@@ -35,7 +35,10 @@ func linkLibraries(folder string) error {
 	if err != nil {
 		return fmt.Errorf("links of PostgreSQL's libraries: %w", err)
 	}
-	var links []struct{ Source, Target string }
+	var links []struct {
+		Source string `json:"source"`
+		Target string `json:"target"`
+	}
 	if err := json.Unmarshal(text, &links); err != nil {
 		return fmt.Errorf("links of PostgreSQL's libraries: %w", err)
 	}
