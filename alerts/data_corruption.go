@@ -25,11 +25,11 @@ var dataCorruption = Gate{
 	Applies:  func(s *Service) bool { return len(s.Databases) > 0 },
 	Eval:     evalDataCorruption,
 	alertQL: func(_ Gate, s *Service) string {
-		var any []string
+		var all []string
 		for _, sign := range corruptionSigns {
-			any = append(any, fmt.Sprintf("max(%s) > 0", sign.lately(s.Databases)))
+			all = append(all, fmt.Sprintf("max(%s) > 0", sign.lately(s.Databases)))
 		}
-		return strings.Join(any, "\nor\n")
+		return strings.Join(all, "\nor\n")
 	},
 	drawQL: func(_ Gate, s *Service) string {
 		return fmt.Sprintf("sum(%s{target=~%q})", invariantsMetric, strings.Join(s.Databases, "|"))

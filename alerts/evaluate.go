@@ -32,8 +32,12 @@ type Gate struct {
 	// have Eval.
 	Count func(gate Gate, counts Counts, scene Scene) Signal
 
+	// Compare says what a gate compares in the new version and in the old one
+	// beside it; nil for the others.
+	Compare func(counts Counts) Comparison
+
 	// Eval finds the state of the gate at scene.Now; nil for gates on counts,
-	// which have Judge.
+	// which have Judge, and for those that compare.
 	Eval func(ctx context.Context, gate Gate, scene Scene) (Finding, error)
 
 	// The gate in PromQL: when it pages, and what it observes. Gates on counts
@@ -65,7 +69,7 @@ func Evaluate(ctx context.Context, gates []Gate, scene Scene) ([]Finding, error)
 	var counts *Counts
 	findings := make([]Finding, 0, len(gates))
 	for _, gate := range gates {
-		if gate.Count != nil && counts == nil {
+		if (gate.Count != nil || gate.Compare != nil) && counts == nil {
 			gathered, err := Gather(ctx, scene)
 			if err != nil {
 				return nil, err
@@ -83,8 +87,16 @@ func Evaluate(ctx context.Context, gates []Gate, scene Scene) ([]Finding, error)
 
 // evaluate finds what one gate says, and what a firing one is to be blamed on.
 func (g Gate) evaluate(ctx context.Context, counts *Counts, scene Scene) (Finding, error) {
-	if g.Count == nil {
+	switch {
+	case g.Eval != nil:
 		return g.Eval(ctx, g, scene)
+	case g.Compare != nil:
+		finding := g.compare(*counts, scene)
+		finding.Query = g.query(scene.Service)
+		if finding.State != Firing {
+			return finding, nil
+		}
+		return finding, g.attributeComparison(ctx, &finding, scene)
 	}
 	finding := g.Judge(*counts, scene)
 	finding.Query = g.query(scene.Service)

@@ -97,9 +97,12 @@ type BaselineValue struct {
 
 // Evidence is the strength of a Finding.
 type Evidence struct {
-	Method     string  `json:"method"`               // "spans and guard", "consecutive", "threshold"
+	Method     string  `json:"method"`               // "spans and guard", "conditional binomial", "consecutive", "threshold"
+	LogE       float64 `json:"logE,omitempty"`       // of a sequential test, in nats
+	LeastLogE  float64 `json:"leastLogE,omitempty"`  // the same with the worst minute left out, once it is needed
+	Alpha      float64 `json:"alpha,omitempty"`      // chance of a false alarm in a whole watch
 	Guard      float64 `json:"guard,omitempty"`      // n * KL(q, p_base), in nats
-	Needed     float64 `json:"needed,omitempty"`     // what Guard must reach
+	Needed     float64 `json:"needed,omitempty"`     // what Guard, or LogE, must reach
 	Spans      int     `json:"spans,omitempty"`      // how many spans of the window
 	SpansOver  int     `json:"spansOver,omitempty"`  // of which over the limit
 	Resolution string  `json:"resolution,omitempty"` // what the buckets cannot resolve

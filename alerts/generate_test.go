@@ -29,6 +29,7 @@ func generated(t *testing.T, path string, content []byte) {
 // exampleServices are what the committed rules are rendered for.
 func exampleServices() []*Service {
 	api := &Service{Name: "api", Metrics: Metrics{Preset: DefaultPreset}, Queues: []string{"jobs"}, Databases: []string{"main"}}
+	api.Tracks = map[string]Labels{canaryTrack: {"track": "canary"}, stableTrack: {"track": "stable"}}
 	api.Health.URL = "http://127.0.0.1:3001/health"
 	api.Features = []*feature.Config{{Service: "api", Name: "login", HTTP: &feature.Request{URL: "http://127.0.0.1:3001/login?tenant={{.tenant}}"}}}
 	return []*Service{api}

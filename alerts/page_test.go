@@ -37,6 +37,8 @@ var configuredBy = map[string]string{
 	"target_down":  "`health` or `metrics`",
 
 	"critical_feature": "`features`",
+	"canary_errors":    "`metrics`, and `tracks` or `version_label`",
+	"canary_latency":   "the same, with a histogram",
 	"data_corruption":  "`databases`",
 }
 
@@ -45,7 +47,13 @@ func TestEveryGateIsDocumented(t *testing.T) {
 		require.NotEmpty(t, configuredBy[gate.Name], gate.Name)
 		require.NotEmpty(t, gate.Help, gate.Name)
 		require.NotEmpty(t, gate.Summary, gate.Name)
-		require.NotEqual(t, gate.Count == nil, gate.Eval == nil, "%s has one way to be judged", gate.Name)
+		ways := 0
+		for _, way := range []bool{gate.Count != nil, gate.Compare != nil, gate.Eval != nil} {
+			if way {
+				ways++
+			}
+		}
+		require.Equal(t, 1, ways, "%s has one way to be judged", gate.Name)
 	}
 }
 

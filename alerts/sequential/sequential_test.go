@@ -73,13 +73,13 @@ func TestLookingOftenRaisesNoFalseAlarms(t *testing.T) {
 		"steady":               func(int) (float64, float64) { return 0.01, 0.01 },
 		"an incident for both": func(i int) (float64, float64) { p := 0.01 + 0.2*float64(i/40%2); return p, p },
 	} {
-		false := 0
+		alarms := 0
 		for range watches {
 			if watch(random, Test{R0: 1, Effects: Harm, Horizon: 480}, alpha, 480, 30, 270, rate) >= 0 {
-				false++
+				alarms++
 			}
 		}
-		require.LessOrEqual(t, float64(false)/watches, alpha, name)
+		require.LessOrEqual(t, float64(alarms)/watches, alpha, name)
 	}
 }
 

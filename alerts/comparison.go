@@ -1,0 +1,312 @@
+package alerts
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/rollwatch/rollwatch/alerts/sequential"
+)
+
+// How a new version is compared with the old one beside it (judgement, section 4).
+const (
+	excusedRisk  = 1.5           // times the old version's rate that is no reason to roll back
+	compareAlpha = 0.001         // chance of a false alarm in a whole watch
+	suspectAlpha = 0.05          // at which any harm at all pends
+	longestWatch = 2 * time.Hour // for which the alpha must last
+	oneBlip      = time.Minute   // that may be left out of the evidence
+	blipsTried   = 8             // the worst stretches of that length that are left out in turn
+)
+
+// A Comparison is what a gate compares in two arms.
+type Comparison struct {
+	Sides   []Side // several are averaged
+	Noun    string // what is bad: "5xx"
+	Missing string // why nothing can be compared, if it cannot
+}
+
+// A Side is one way in which the new version may be worse.
+type Side struct {
+	Name string
+	Of   func(Tally) (n, bad float64)
+}
+
+// A pair is a tick in which both arms were read.
+type pair struct {
+	at    time.Time
+	sides []sequential.Tick
+}
+
+// Compare is what the gate finds on the counts alone.
+func (g Gate) compare(counts Counts, scene Scene) Finding {
+	c := g.Compare(counts)
+	pairs := c.pairs(counts, scene)
+	e := c.weigh(pairs, scene)
+	f := g.finding(e.state(c, pairs, counts, scene))
+	f.Scope, f.Required = counts.Scope, g.Required && scene.comparesTracks()
+	total := e.sum[e.worst]
+	f.N = total.Exposure
+	if total.Exposure > 0 && total.ControlExposure > 0 {
+		control := total.ControlEvents / total.ControlExposure
+		f.Observed, f.Limit = new(total.Events/total.Exposure), new(excusedRisk*control)
+		f.Baseline = &BaselineValue{Kind: "stable", ID: scene.Subject.Baseline.ID, Value: control, N: total.ControlExposure}
+	}
+	f.Evidence = &Evidence{Method: "conditional binomial", LogE: e.logE, LeastLogE: e.least, Alpha: compareAlpha, Needed: sequential.Needed(compareAlpha)}
+	f.MinDetectable = detectable(total)
+	if f.Since = scene.EvidenceFrom(); f.State == Firing {
+		f.Since = e.since
+	}
+	at := make([]time.Time, len(pairs))
+	for i, p := range pairs {
+		at[i] = p.at
+	}
+	f.observed(at, scene)
+	f.Thin = total.Exposure < scene.Policy.MinRequests
+	f.Message = c.reason(f, e, total)
+	return f
+}
+
+// comparesTracks says whether the rollout is one that has two arms by intent.
+func (s Scene) comparesTracks() bool {
+	return s.Subject.judgesCanary() && len(s.Service.Tracks[canaryTrack]) > 0
+}
+
+// pairs are the ticks under the rollout in which both arms were read.
+func (c Comparison) pairs(counts Counts, scene Scene) []pair {
+	var pairs []pair
+	for _, tick := range counts.between(scene.EvidenceFrom(), scene.Now) {
+		if !tick.Subject.Seen || !tick.Control.Seen || c.Missing != "" {
+			continue
+		}
+		p := pair{at: tick.At, sides: make([]sequential.Tick, len(c.Sides))}
+		for i, side := range c.Sides {
+			n, bad := side.Of(tick.Subject)
+			controlN, controlBad := side.Of(tick.Control)
+			p.sides[i] = sequential.Tick{Events: bad, Exposure: n, ControlEvents: controlBad, ControlExposure: controlN}
+		}
+		pairs = append(pairs, p)
+	}
+	return pairs
+}
+
+// evidence is how the pairs stand.
+type evidence struct {
+	logE  float64           // that the version is materially worse
+	least float64           // the same, with the worst minute left out
+	hint  float64           // that it is worse at all
+	since time.Time         // when logE reached what is needed; zero when it did not
+	worst int               // the side that says most
+	sum   []sequential.Tick // of all pairs, by side
+}
+
+func testOf(risk float64, scene Scene) sequential.Test {
+	return sequential.Test{R0: risk, Effects: sequential.Harm, Horizon: max(1, int(longestWatch/scene.Interval))}
+}
+
+func (c Comparison) weigh(pairs []pair, scene Scene) evidence {
+	e := evidence{sum: make([]sequential.Tick, max(1, len(c.Sides)))}
+	if len(c.Sides) == 0 || len(pairs) == 0 {
+		return e
+	}
+	for _, p := range pairs {
+		for i, side := range p.sides {
+			e.sum[i].Events += side.Events
+			e.sum[i].Exposure += side.Exposure
+			e.sum[i].ControlEvents += side.ControlEvents
+			e.sum[i].ControlExposure += side.ControlExposure
+		}
+	}
+	test := testOf(excusedRisk, scene)
+	processes := make([]*sequential.Process, len(c.Sides))
+	for i := range processes {
+		processes[i] = test.Start()
+	}
+	logs := make([]float64, len(c.Sides))
+	for _, p := range pairs {
+		for i, process := range processes {
+			process.Observe(p.sides[i])
+			logs[i] = process.LogE()
+		}
+		if e.logE = sequential.Average(logs...); e.since.IsZero() && e.logE >= sequential.Needed(compareAlpha) {
+			e.since = p.at
+		}
+	}
+	for i, l := range logs {
+		if l > logs[e.worst] {
+			e.worst = i
+		}
+	}
+	e.hint = logOf(testOf(1, scene), pairs, len(c.Sides), time.Time{})
+	if e.least = e.logE; e.logE >= sequential.Needed(compareAlpha) {
+		e.least = leastWithout(test, pairs, e.worst, len(c.Sides))
+	}
+	return e
+}
+
+// logOf is the evidence of the pairs but those of the minute from a time on; the
+// zero time leaves out none.
+func logOf(test sequential.Test, pairs []pair, sides int, without time.Time) float64 {
+	logs := make([]float64, sides)
+	for i := range logs {
+		process := test.Start()
+		for _, p := range pairs {
+			if without.IsZero() || p.at.Before(without) || !p.at.Before(without.Add(oneBlip)) {
+				process.Observe(p.sides[i])
+			} else {
+				process.Observe() // time passes, and nothing is seen
+			}
+		}
+		logs[i] = process.LogE()
+	}
+	return sequential.Average(logs...)
+}
+
+// leastWithout is the evidence with that minute left out which says most: what
+// rests on a single blip is no evidence against a version.
+func leastWithout(test sequential.Test, pairs []pair, side, sides int) float64 {
+	gains := map[time.Time]float64{} // of the minute that begins there
+	for i, first := range pairs {
+		gain := make([]float64, len(test.Effects))
+		for _, p := range pairs[i:] {
+			if !p.at.Before(first.at.Add(oneBlip)) {
+				break
+			}
+			for j, x := range test.Increments(p.sides[side]) {
+				gain[j] += x
+			}
+		}
+		gains[first.at] = slices.Max(gain)
+	}
+	begins := slices.SortedFunc(maps.Keys(gains), func(a, b time.Time) int {
+		return cmp.Or(cmp.Compare(gains[b], gains[a]), a.Compare(b))
+	})
+	least := math.Inf(1)
+	for _, at := range begins[:min(len(begins), blipsTried)] {
+		least = min(least, logOf(test, pairs, sides, at))
+	}
+	return least
+}
+
+// state is what the evidence means now.
+func (e evidence) state(c Comparison, pairs []pair, counts Counts, scene Scene) State {
+	needed := sequential.Needed(compareAlpha)
+	missing, _ := counts.missing(scene.Now, scene.Interval)
+	switch {
+	case c.Missing != "":
+		return NoSeries
+	case e.least >= needed && e.logE >= needed && !scene.warmingUp():
+		return Firing
+	case missing != "":
+		return missing
+	case len(pairs) == 0:
+		return NoSeries
+	case e.sum[e.worst].Exposure == 0:
+		return NoTraffic
+	case e.logE >= needed && scene.warmingUp():
+		return WarmingUp
+	case e.hint >= sequential.Needed(suspectAlpha):
+		return Pending
+	default:
+		return OK
+	}
+}
+
+// reason says it in one sentence.
+func (c Comparison) reason(f Finding, e evidence, total sequential.Tick) string {
+	switch {
+	case c.Missing != "":
+		return c.Missing
+	case f.State.Missing() && f.Observed == nil:
+		return "there is nothing to compare with: no old version was read beside the new one"
+	case f.Observed == nil:
+		return "no requests to compare"
+	}
+	noun := c.Noun
+	if name := c.Sides[e.worst].Name; name != "" {
+		noun = name
+	}
+	say := fmt.Sprintf("%s %s against %s beside it (n=%.0f and %.0f)", noun, percent(*f.Observed), percent(f.Baseline.Value), total.Exposure, total.ControlExposure)
+	switch f.State {
+	case Firing:
+		return fmt.Sprintf("%s: over %g times as many, beyond chance also without the worst minute", say, excusedRisk)
+	case Pending, WarmingUp:
+		return say + ": worse, and not proven to be so by enough"
+	default:
+		return say
+	}
+}
+
+func percent(ratio float64) string { return fmt.Sprintf("%.3g%%", 100*ratio) }
+
+// detectable is the smallest times the control's rate that so many requests would
+// be expected to prove; 0 when none would.
+func detectable(total sequential.Tick) float64 {
+	if total.Exposure == 0 || total.ControlExposure == 0 {
+		return 0
+	}
+	test := sequential.Test{R0: excusedRisk, Effects: sequential.Harm, Horizon: 1}
+	control := max(total.ControlEvents, 1)
+	for _, r := range []float64{1.75, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100, 200, 500, 1000} {
+		expected := sequential.Tick{
+			Events: r * control * total.Exposure / total.ControlExposure, Exposure: total.Exposure,
+			ControlEvents: control, ControlExposure: total.ControlExposure,
+		}
+		if expected.Events > total.Exposure {
+			return 0
+		}
+		if test.LogE([]sequential.Tick{expected}) >= sequential.Needed(compareAlpha) {
+			return r
+		}
+	}
+	return 0
+}
+
+// attributeComparison finds what else than the version a firing comparison is to
+// be blamed on. What both arms suffer has cancelled already.
+func (g Gate) attributeComparison(ctx context.Context, f *Finding, scene Scene) error {
+	down, err := dependencyDown(ctx, scene, f.Since)
+	if err != nil {
+		return err
+	}
+	if down != "" {
+		f.blame(Dependency, down+" was down when it was proven")
+		return nil
+	}
+	counts, err := gather(ctx, scene, true)
+	if err != nil {
+		return err
+	}
+	if pod := g.worstOfPods(counts, scene); pod != "" {
+		f.blame(Pod, "without "+pod+" all is well")
+	}
+	return nil
+}
+
+// worstOfPods names the one instance without which nothing is suspected, "" when
+// there is none or fewer than two others serve.
+func (g Gate) worstOfPods(counts Counts, scene Scene) string {
+	c := g.Compare(counts)
+	bad, serving := map[string]float64{}, map[string]bool{}
+	for _, tick := range counts.between(scene.EvidenceFrom(), scene.Now) {
+		for name, tally := range tick.Pods {
+			for _, side := range c.Sides {
+				n, of := side.Of(tally)
+				bad[name] += of
+				serving[name] = serving[name] || n > 0
+			}
+		}
+	}
+	if len(serving) <= othersServing {
+		return ""
+	}
+	names := slices.SortedFunc(maps.Keys(bad), func(a, b string) int { return cmp.Or(cmp.Compare(bad[b], bad[a]), cmp.Compare(a, b)) })
+	rest := counts.without(names[0])
+	if c.weigh(c.pairs(rest, scene), scene).logE >= suspicion {
+		return ""
+	}
+	return names[0]
+}

@@ -1,0 +1,174 @@
+package alerts
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A sideBySide is what two arms are sent and do, a tick of 15 s at a time.
+type sideBySide struct {
+	canary, stable float64 // requests a second
+	rate           func(at time.Duration) (canary, stable float64)
+}
+
+// draw is a count with that mean: of many it is as good as normal.
+func draw(random *rand.Rand, mean float64) float64 {
+	if mean > 200 {
+		return max(0, math.Round(mean+math.Sqrt(mean)*random.NormFloat64()))
+	}
+	return poisson(random, mean)
+}
+
+// watched are the counts of a canary's watch up to a time. The edges of the
+// latency are reached as often as requests fail.
+func (tr sideBySide) watched(random *rand.Rand, length time.Duration) Counts {
+	counts := Counts{Edges: []float64{0.1, 1}}
+	tally := func(perSecond, rate float64) Tally {
+		bad := draw(random, perSecond*interval.Seconds()*rate)
+		n := bad + draw(random, perSecond*interval.Seconds()*(1-rate))
+		return Tally{Seen: true, Requests: n, Errors: bad, Timed: n, Slower: []float64{bad, math.Floor(bad / 2)}}
+	}
+	for at := interval; at <= length; at += interval {
+		canary, stable := tr.rate(at)
+		counts.Ticks = append(counts.Ticks, Tick{
+			At: time.Unix(0, 0).Add(at), Source: SourceUp, Subject: tally(tr.canary, canary), Control: tally(tr.stable, stable),
+		})
+	}
+	return counts
+}
+
+// verdictAt is what a gate says at a time of the watch.
+func verdictAt(gate Gate, counts Counts, at time.Duration) Finding {
+	service := apiService()
+	service.Tracks = map[string]Labels{canaryTrack: {"track": "canary"}, stableTrack: {"track": "stable"}}
+	until := counts
+	until.Ticks = counts.between(time.Unix(0, 0), time.Unix(0, 0).Add(at))
+	return gate.compare(until, Scene{
+		Service: service, Subject: Subject{Service: "api", Version: "2", Strategy: Canary, StartedAt: time.Unix(0, 0)},
+		Now: time.Unix(0, 0).Add(at), Interval: interval, Grace: time.Minute, Policy: Policy{MinRequests: 100},
+	})
+}
+
+// firesAt is when the gate fires first, 0 when it never does.
+func firesAt(gate Gate, counts Counts, length time.Duration) time.Duration {
+	for at := interval; at <= length; at += interval {
+		if verdictAt(gate, counts, at).State == Firing {
+			return at
+		}
+	}
+	return 0
+}
+
+func atRates(canary, stable float64) func(time.Duration) (float64, float64) {
+	return func(time.Duration) (float64, float64) { return canary, stable }
+}
+
+func TestACanaryIsComparedWithStable(t *testing.T) {
+	const watch = 15 * time.Minute
+	incident := func(at time.Duration) (float64, float64) {
+		if at > 3*time.Minute && at < 9*time.Minute {
+			return 0.2, 0.2
+		}
+		return 0.002, 0.002
+	}
+	blip := func(at time.Duration) (float64, float64) {
+		if at > 5*time.Minute && at <= 5*time.Minute+45*time.Second {
+			return 1, 0.002
+		}
+		return 0.002, 0.002
+	}
+	for name, c := range map[string]struct {
+		traffic sideBySide
+		fires   time.Duration // at the latest; 0: never
+	}{
+		"ten times the errors at 200 requests a second": {sideBySide{20, 180, atRates(0.02, 0.002)}, 4 * time.Minute},
+		"ten times the errors at 20 requests a second":  {sideBySide{2, 18, atRates(0.02, 0.002)}, watch},
+		"as good as stable":                             {sideBySide{20, 180, atRates(0.002, 0.002)}, 0},
+		"a third more, which is excused":                {sideBySide{20, 180, atRates(0.0026, 0.002)}, 0},
+		"an incident for both":                          {sideBySide{20, 180, incident}, 0},
+		"three quarters of a minute of nothing else":    {sideBySide{20, 180, blip}, 0},
+		"better than stable":                            {sideBySide{20, 180, atRates(0.0001, 0.02)}, 0},
+	} {
+		for _, gate := range []Gate{canaryErrors, canaryLatency} {
+			t.Run(name+", "+gate.Name, func(t *testing.T) {
+				late := 0
+				for seed := range uint64(5) {
+					fired := firesAt(gate, c.traffic.watched(rand.New(rand.NewPCG(seed, 1)), watch), watch)
+					if c.fires == 0 {
+						require.Zero(t, fired, "seed %d", seed)
+					} else if fired == 0 || fired > c.fires {
+						late++
+					}
+				}
+				require.LessOrEqual(t, late, 1, "by chance one may be late")
+			})
+		}
+	}
+}
+
+func TestWhatAComparisonSays(t *testing.T) {
+	counts := sideBySide{20, 180, atRates(0.02, 0.002)}.watched(rand.New(rand.NewPCG(1, 1)), 5*time.Minute)
+	f := verdictAt(canaryErrors, counts, 5*time.Minute)
+	require.Equal(t, Firing, f.State)
+	require.Regexp(t, `^5xx \d\.\d+% against 0\.\d+% beside it \(n=\d+ and \d+\): over 1\.5 times as many, beyond chance also without the worst minute$`, f.Message)
+	require.InDelta(t, 0.02, *f.Observed, 0.005)
+	require.InDelta(t, 1.5*f.Baseline.Value, *f.Limit, 1e-12)
+	require.Equal(t, "stable", f.Baseline.Kind)
+	require.GreaterOrEqual(t, f.Evidence.LogE, f.Evidence.LeastLogE)
+	require.GreaterOrEqual(t, f.Evidence.LeastLogE, f.Evidence.Needed)
+	require.True(t, f.Required)
+	require.InDelta(t, 1, f.Coverage, 0.1)
+
+	early := verdictAt(canaryErrors, sideBySide{200, 1800, atRates(0.5, 0.002)}.watched(rand.New(rand.NewPCG(1, 1)), time.Minute), 45*time.Second)
+	require.Equal(t, WarmingUp, early.State, "in the grace it cannot fire")
+
+	worse := verdictAt(canaryErrors, sideBySide{20, 180, atRates(0.004, 0.002)}.watched(rand.New(rand.NewPCG(2, 1)), 15*time.Minute), 15*time.Minute)
+	require.Equal(t, Pending, worse.State, "worse, and not by so much: %s", worse.Message)
+
+	alone := counts
+	alone.Ticks = nil
+	for _, tick := range counts.Ticks {
+		tick.Control = Tally{}
+		alone.Ticks = append(alone.Ticks, tick)
+	}
+	f = verdictAt(canaryErrors, alone, 5*time.Minute)
+	require.Equal(t, NoSeries, f.State)
+	require.Contains(t, f.Message, "nothing to compare with")
+
+	later := verdictAt(canaryErrors, counts, 5*time.Minute+2*time.Hour)
+	require.Equal(t, Firing, later.State, "what was proven stays proven")
+	f = verdictAt(canaryErrors, sideBySide{20, 180, atRates(0.002, 0.002)}.watched(rand.New(rand.NewPCG(1, 1)), 5*time.Minute), 10*time.Minute)
+	require.Equal(t, Stale, f.State)
+}
+
+func TestHowSmallAnEffectCanBeProvenIsSaid(t *testing.T) {
+	before := math.Inf(1)
+	for _, perSecond := range []float64{2, 20, 200, 2000} {
+		f := verdictAt(canaryErrors, sideBySide{perSecond, 9 * perSecond, atRates(0.002, 0.002)}.watched(rand.New(rand.NewPCG(7, 1)), 15*time.Minute), 15*time.Minute)
+		require.Less(t, f.MinDetectable, before, fmt.Sprint(perSecond))
+		before = f.MinDetectable
+	}
+	require.Less(t, before, 3.0)
+}
+
+// A full watch of a service with eleven edges is compared at every scrape.
+func BenchmarkCompare(b *testing.B) {
+	counts := sideBySide{20, 180, atRates(0.002, 0.002)}.watched(rand.New(rand.NewPCG(1, 1)), 2*time.Hour)
+	counts.Edges = make([]float64, 11)
+	for i := range counts.Ticks {
+		for _, tally := range []*Tally{&counts.Ticks[i].Subject, &counts.Ticks[i].Control} {
+			tally.Slower = make([]float64, 11)
+			for j := range tally.Slower {
+				tally.Slower[j] = math.Floor(tally.Requests / float64(j+2))
+			}
+		}
+	}
+	for b.Loop() {
+		verdictAt(canaryLatency, counts, 2*time.Hour)
+	}
+}
