@@ -22,7 +22,7 @@ var canaryErrors = Gate{
 		}
 	},
 	alertQL: firesQL,
-	drawQL:  gateObservedQL,
+	drawQL:  observedQL,
 }
 
 // canaryLatency finds a version that is slower than the old one beside it: at each
@@ -52,7 +52,7 @@ var canaryLatency = Gate{
 		return c
 	},
 	alertQL: firesQL,
-	drawQL:  gateObservedQL,
+	drawQL:  observedQL,
 }
 
 // comparesVersions says whether the service tells two versions apart that serve
@@ -65,9 +65,5 @@ func comparesVersions(s *Service) bool {
 // firesQL is that the gate fires, as rollwatch says itself: PromQL knows no
 // sequential test.
 func firesQL(g Gate, s *Service) string {
-	return gateObservedQL(g, s) + fmt.Sprintf(" and on () (sum(rollwatch_gate_state{gate=%q,service=%q,state=\"firing\"}) > 0)", g.Name, s.Name)
-}
-
-func gateObservedQL(g Gate, s *Service) string {
-	return fmt.Sprintf("max(rollwatch_gate_observed{gate=%q,service=%q})", g.Name, s.Name)
+	return observedQL(g, s) + fmt.Sprintf(" and on () (sum(rollwatch_gate_state{gate=%q,service=%q,state=\"firing\"}) > 0)", g.Name, s.Name)
 }

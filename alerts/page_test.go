@@ -39,6 +39,7 @@ var configuredBy = map[string]string{
 	"critical_feature": "`features`",
 	"canary_errors":    "`metrics`, and `tracks` or `version_label`",
 	"canary_latency":   "the same, with a histogram",
+	"queue_stalled":    "`queues`",
 	"data_corruption":  "`databases`",
 }
 

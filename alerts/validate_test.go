@@ -135,9 +135,9 @@ func TestGatesInForce(t *testing.T) {
 		return out
 	}
 	api := exampleServices()[0]
-	require.Equal(t, []string{"error_ratio", "outage", "latency_p99", "canary_errors", "canary_latency", "queue_failed", "target_down", "data_corruption", "critical_feature", "mine"}, names(Gates(Config{Custom: []Custom{mine("", "")}}, api)))
+	require.Equal(t, []string{"error_ratio", "outage", "latency_p99", "canary_errors", "canary_latency", "queue_stalled", "queue_failed", "target_down", "data_corruption", "critical_feature", "mine"}, names(Gates(Config{Custom: []Custom{mine("", "")}}, api)))
 	require.Equal(t, []string{"target_down"}, names(Gates(Config{Custom: []Custom{mine("", "")}}, healthOnly())))
-	require.Equal(t, []string{"queue_failed"}, names(Gates(Config{}, &Service{Name: "worker", Queues: []string{"jobs"}})))
+	require.Equal(t, []string{"queue_stalled", "queue_failed"}, names(Gates(Config{}, &Service{Name: "worker", Queues: []string{"jobs"}})))
 	require.Equal(t, []string{"error_ratio", "outage", "target_down"}, names(Gates(Config{}, &Service{Name: "x", Metrics: Metrics{Requests: "a", Errors: "b"}})), "no histogram, no latency")
 
 	cfg := Config{Tuned: map[string]Tuning{
@@ -149,8 +149,8 @@ func TestGatesInForce(t *testing.T) {
 	require.Equal(t, 0.01, Builtin[0].Limit, "the table is not touched")
 	require.True(t, gates[1].InGrace)
 	require.False(t, gates[0].InGrace)
-	require.Equal(t, Hold, gates[6].Mode)
-	require.False(t, gates[6].Required)
+	require.Equal(t, Hold, gates[7].Mode)
+	require.False(t, gates[7].Required)
 
 	for _, c := range []struct {
 		verdict    string
