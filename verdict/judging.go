@@ -70,26 +70,7 @@ func (e *Engine) gather(ctx context.Context, r Rollout, now time.Time) ([]alerts
 
 // scene is what gates may look at of a rollout at now.
 func (e *Engine) scene(s *service, r Rollout, now time.Time) alerts.Scene {
-	scene := alerts.Scene{
-		Window:  e.opts.Window,
-		Service: s.Service,
-		Subject: alerts.Subject{
-			Service:   r.Service,
-			Version:   r.Version,
-			Strategy:  r.Strategy,
-			Promoted:  r.Latched == Promote,
-			StartedAt: r.StartedAt,
-			Baseline:  r.Baseline,
-		},
-		Now:      now,
-		Interval: e.opts.Interval,
-		Grace:    e.policy.Grace,
-		Policy:   alerts.Policy{MinRequests: e.opts.Config.MinRequests},
-	}
-	if r.Override != nil {
-		scene.After = r.Override.At
-	}
-	return scene
+	return court{e.opts.Window, s.Service, e.policy, e.opts.Config.MinRequests, e.opts.Interval}.scene(r, now)
 }
 
 // reread makes memory what the ledger says, after a write that failed: it may
@@ -135,10 +116,7 @@ func (e *Engine) settle(ctx context.Context, w *watch, r Rollout, doc Document, 
 		return nil
 	}
 	doc.Seq++
-	r.Verdict, r.Final, r.Seq = doc.Verdict, doc.Final, doc.Seq
-	if (doc.Verdict == Promote || doc.Verdict == Rollback) && r.Latched != doc.Verdict {
-		r.Latched, r.LatchedAt = doc.Verdict, doc.AsOf
-	}
+	r.settle(doc)
 	kind, payload, err := newEvent(doc)
 	if err != nil {
 		w.fail(err, false)

@@ -14,7 +14,7 @@ import (
 )
 
 func newGateCommand() *cobra.Command {
-	cmd := group("gate", "Explain the gates that judge rollouts", newGateList())
+	cmd := group("gate", "Explain and test the gates that judge rollouts", newGateList(), newGateTest())
 	addConfigFlag(cmd)
 	return cmd
 }

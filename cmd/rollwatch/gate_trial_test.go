@@ -1,0 +1,67 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The stories of the gates, each from series to verdict, by the command with which
+// operators test theirs; and the format that they were promised.
+func TestTheStoriesOfTheGates(t *testing.T) {
+	files, err := filepath.Glob("testdata/gates/*.yml")
+	require.NoError(t, err)
+	files = slices.DeleteFunc(files, func(f string) bool { return filepath.Base(f) == "rollwatch.yml" })
+	require.Greater(t, len(files), 12)
+	for _, file := range append(files, "testdata/gate-test.yml") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			code, stdout, stderr := rollwatch(t, "gate", "test", file)
+			require.Zero(t, code, "%s%s", stdout, stderr)
+			require.Contains(t, stdout, "ok    ")
+		})
+	}
+}
+
+func TestWhatIsNotAsExpectedIsSaid(t *testing.T) {
+	folder := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(folder, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	write("rollwatch.yml", "services: [{name: api, metrics: {preset: prom-client, scrape: [{url: 'http://127.0.0.1:3001/metrics'}]}}]\n")
+	const rollout = "rollout: {service: api, version: '2', strategy: blue-green, started_at: 10m}"
+
+	wrong := write("wrong.yml", `
+config: rollwatch.yml
+tests:
+  - {name: right, input_series: [], `+rollout+`, verdicts: [{at: 15m, not: promote}]}
+  - {name: wrong, input_series: [], `+rollout+`, verdicts: [{at: 11m, verdict: continue}, {at: 16m, verdict: promote, gate: outage, missing: canary_errors}]}
+`)
+	code, stdout, stderr := rollwatch(t, "gate", "test", wrong)
+	require.Equal(t, 1, code)
+	require.Empty(t, stderr)
+	require.Regexp(t, `^ok    right
+FAIL  wrong
+        at 16m: the verdict is hold, not promote; outage is not among the reasons \(.*\); canary_errors is not missing \(.*error_ratio.*\): hold: .+
+$`, stdout)
+
+	for text, fault := range map[string]string{
+		"config: rollwatch.yml\ntests: [{name: a, rollout: {service: web, strategy: rolling}, verdicts: [{at: 1m}]}]":                     `no service named "web"`,
+		"config: rollwatch.yml\ntests: [{name: a, " + rollout + ", verdicts: [{at: 5m, verdict: hold}]}]":                                 "before the rollout",
+		"config: rollwatch.yml\ntests: [{name: a, " + rollout + "}]":                                                                      "no verdicts are expected",
+		"config: rollwatch.yml\ntests: [{name: a, input_series: [{series: 'up{', values: '1'}], " + rollout + ", verdicts: [{at: 15m}]}]": "input_series[0]",
+		"config: rollwatch.yml\ntests: [{name: a, rollout: {service: api, version: '2', strategy: magic}, verdicts: [{at: 15m}]}]":        "strategy",
+		"config: rollwatch.yml\ntests: []":  "no tests",
+		"tests: [{name: a}]":                "no config",
+		"config: nowhere.yml\ntests: [{}]":  "nowhere.yml",
+		"config: rollwatch.yml\ntests: {a}": "sequence is expected",
+	} {
+		code, _, stderr := rollwatch(t, "gate", "test", write("faulty.yml", text))
+		require.Equal(t, 2, code, "%s\n%s", text, stderr)
+		require.Contains(t, stderr, fault, text)
+	}
+}

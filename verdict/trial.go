@@ -1,0 +1,94 @@
+package verdict
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rollwatch/rollwatch/alerts"
+	"github.com/rollwatch/rollwatch/collector"
+)
+
+// A Trial judges a rollout that nobody makes: one of a test, by the very code that
+// judges real ones, on a window, without clock or ledger.
+type Trial struct {
+	court
+	rollout Rollout
+	gates   []alerts.Gate
+}
+
+// A court is what every judgement of a service's rollout needs besides the rollout.
+type court struct {
+	window      collector.Window
+	service     *alerts.Service
+	policy      Policy
+	minRequests float64
+	interval    time.Duration
+}
+
+// NewTrial registers the rollout, at the time at which it starts. What contradicts
+// itself in the registration is an error.
+func NewTrial(
+	ctx context.Context, window collector.Window, service *alerts.Service, gates []alerts.Gate, config Config, interval time.Duration, reg Registration,
+) (*Trial, error) {
+	if reg.Kind == "" {
+		reg.Kind = Deploy
+	}
+	if err := reg.validate(); err != nil {
+		return nil, err
+	}
+	t := &Trial{
+		court: court{window: window, service: service, policy: config.Policy(interval), minRequests: config.MinRequests, interval: interval},
+		gates: gates, rollout: Rollout{ID: "trial", Registration: reg, RegisteredAt: reg.StartedAt},
+	}
+	baseline, err := alerts.TakeBaseline(ctx, gates, t.scene(t.rollout, reg.StartedAt), nil)
+	if err != nil {
+		return nil, fmt.Errorf("take the baseline: %w", err)
+	}
+	t.rollout.Baseline = baseline
+	return t, nil
+}
+
+// At judges at a time, which is not before that of the last judgement: what
+// latched stays.
+func (t *Trial) At(ctx context.Context, now time.Time) (Document, error) {
+	findings, err := alerts.Evaluate(ctx, t.gates, t.scene(t.rollout, now))
+	if err != nil {
+		return Document{}, err
+	}
+	doc := Judge(t.rollout, findings, t.policy, now)
+	t.rollout.settle(doc)
+	return doc, nil
+}
+
+// scene is what gates may look at of a rollout at now.
+func (c court) scene(r Rollout, now time.Time) alerts.Scene {
+	scene := alerts.Scene{
+		Window:  c.window,
+		Service: c.service,
+		Subject: alerts.Subject{
+			Service:   r.Service,
+			Version:   r.Version,
+			Strategy:  r.Strategy,
+			Promoted:  r.Latched == Promote,
+			StartedAt: r.StartedAt,
+			Baseline:  r.Baseline,
+		},
+		Now:      now,
+		Interval: c.interval,
+		Grace:    c.policy.Grace,
+		Policy:   alerts.Policy{MinRequests: c.minRequests},
+	}
+	if r.Override != nil {
+		scene.After = r.Override.At
+	}
+	return scene
+}
+
+// settle makes a judgement the rollout's own: its verdict, and what latches.
+func (r *Rollout) settle(doc Document) {
+	r.Verdict, r.Final, r.Seq = doc.Verdict, doc.Final, doc.Seq
+	if (doc.Verdict == Promote || doc.Verdict == Rollback) && r.Latched != doc.Verdict {
+		r.Latched, r.LatchedAt = doc.Verdict, doc.AsOf
+	}
+}
