@@ -84,7 +84,8 @@ func (r queueReading) moves() bool {
 type queueLog struct {
 	name     string // target/queue
 	readings map[int64]*queueReading
-	before   float64 // jobs that were finished in usualFrom before the rollout
+	earlier  map[int64]*queueReading // before the rollout
+	before   float64                 // jobs that were finished in usualFrom before the rollout
 }
 
 // A stall is a queue that stands still.
@@ -142,8 +143,8 @@ func readQueues(ctx context.Context, scene Scene) (map[string]*queueLog, []colle
 	var all []collector.Series
 	for _, source := range queueSeries {
 		span := scene.underRollout()
-		if source.sign == signFinished {
-			span.From = span.From.Add(-usualFrom)
+		if span.From = span.From.Add(-leastStall); source.sign == signFinished {
+			span.From = scene.EvidenceFrom().Add(-usualFrom)
 		}
 		series, err := scene.probed(ctx, span, source.metric, nil, scene.Service.Queues)
 		if err != nil {
@@ -155,7 +156,7 @@ func readQueues(ctx context.Context, scene Scene) (map[string]*queueLog, []colle
 			}
 			name := s.Labels.Get("target") + "/" + s.Labels.Get("queue")
 			if logs[name] == nil {
-				logs[name] = &queueLog{name: name, readings: map[int64]*queueReading{}}
+				logs[name] = &queueLog{name: name, readings: map[int64]*queueReading{}, earlier: map[int64]*queueReading{}}
 			}
 			logs[name].add(source.sign, s.Points, scene.EvidenceFrom().UnixMilli())
 			all = append(all, collector.Series{Labels: s.Labels, Points: from(scene.EvidenceFrom(), s.Points)})
@@ -171,14 +172,15 @@ func (q *queueLog) add(sign queueSign, points []collector.Point, started int64) 
 		addRises(rises, points, false)
 	}
 	for _, p := range points {
+		of := q.readings
 		if p.T <= started {
+			of = q.earlier
 			q.before += rises[p.T]
-			continue
 		}
-		r := q.readings[p.T]
+		r := of[p.T]
 		if r == nil {
 			r = &queueReading{}
-			q.readings[p.T] = r
+			of[p.T] = r
 		}
 		r.known[sign] = true
 		r.value[sign] += p.V
@@ -203,8 +205,16 @@ func (q *queueLog) stalled(scene Scene) (stall, bool) {
 		return stall{}, false
 	}
 	patience, known := q.patience()
-	still := q.unbroken(at, func(r *queueReading) bool { return known && !r.moves() })
-	left := q.unbroken(at, func(r *queueReading) bool { return r.value[signAbandoned] > 0 })
+	still := unbroken(q.readings, func(r *queueReading) bool { return known && !r.moves() })
+	left := unbroken(q.readings, func(r *queueReading) bool { return r.value[signAbandoned] > 0 })
+	// What stood still before is not the rollout's.
+	started := scene.EvidenceFrom()
+	if since := unbroken(q.earlier, func(r *queueReading) bool { return !r.moves() }); !since.IsZero() && started.Sub(since) >= leastStall-2*scene.Interval {
+		still = time.Time{}
+	}
+	if !unbroken(q.earlier, func(r *queueReading) bool { return r.value[signAbandoned] > 0 }).IsZero() {
+		left = time.Time{}
+	}
 	last := q.readings[at[len(at)-1]]
 	for _, s := range []stall{
 		{queue: q.name, since: left, fires: left.Add(leastStall), why: fmt.Sprintf("%g active jobs are abandoned", last.value[signAbandoned])},
@@ -222,10 +232,10 @@ func (q *queueLog) stalled(scene Scene) (stall, bool) {
 
 // unbroken is the first of the readings up to the newest that are all so, zero
 // when the newest is not.
-func (q *queueLog) unbroken(at []int64, so func(*queueReading) bool) time.Time {
+func unbroken(readings map[int64]*queueReading, so func(*queueReading) bool) time.Time {
 	var since time.Time
-	for _, t := range slices.Backward(at) {
-		if !so(q.readings[t]) {
+	for _, t := range slices.Backward(slices.Sorted(maps.Keys(readings))) {
+		if !so(readings[t]) {
 			break
 		}
 		since = time.UnixMilli(t)

@@ -40,6 +40,9 @@ func TestAQueueThatStandsStill(t *testing.T) {
 		"ten jobs an hour may take their time": {queue("5x280", "2x280", "0+0.0416x240 10x40"), OK, ""},
 		"it never finished anything":           {queue("5x280", "2x280", "0x280"), OK, ""},
 		"active jobs are abandoned":            {queue("0x280", "0x280", "0+10x250 2500x30", "bullmq_queue_abandoned_jobs", "0x260 3x20"), Firing, "jobs/mail: 3 active jobs are abandoned since"},
+		"they were abandoned before":           {queue("0x280", "0x280", "0+10x230 2300x50", "bullmq_queue_abandoned_jobs", "0x200 3x80"), OK, ""},
+		"it stood still before":                {queue("5x280", "2x280", "0+10x200 2000x80"), OK, ""},
+		"it was idle before":                   {queue("0x240 5x40", "2x280", "0+10x200 2000x80"), Firing, "5 jobs wait"},
 		"a worker took them up again":          {queue("0x280", "0x280", "0+10x280", "bullmq_queue_abandoned_jobs", "0x250 3x20 0x10"), OK, ""},
 		"nothing is read any more":             {queue("5x250", "2x250", "0+10x250"), OK, ""},
 	} {
