@@ -232,7 +232,8 @@ func testLongAnswers(t *testing.T, protocols *http.Protocols) {
 		}
 		require.NoError(t, lines.Err(), "the stream is ended, not broken off")
 		require.NoError(t, <-stopped)
-		require.Less(t, time.Since(began), time.Second, "streams end when the daemon goes")
+		// Shutdown looks at growing, jittered intervals of up to half a second.
+		require.Less(t, time.Since(began), 2*time.Second, "streams end when the daemon goes")
 	})
 }
 

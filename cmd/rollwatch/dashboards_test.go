@@ -21,11 +21,12 @@ import (
 // the daemon while a rollout was being watched.
 func TestEveryPanelShowsData(t *testing.T) {
 	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-	shop, deployer, redis := openShop(t), openDeployer(t, secret), live.Redis(t)
+	shop, deployer, redis, pg := openShop(t), openDeployer(t, secret), live.Redis(t), live.Postgres(t)
 	enqueueOne(t, redis.Addr)
 	r := runFile(t, fmt.Sprintf(`
 interval: 1s
 data_dir: ${DATA}
+postgres: [{name: main, url: %[5]q}]
 redis: [{name: main, url: %[1]q}]
 queues: [{name: mail, kind: asynq, redis: main}]
 services:
@@ -33,17 +34,23 @@ services:
     health: {url: "%[2]s/health"}
     metrics: {scrape: [{url: "%[2]s/metrics"}], preset: prom-client}
     queues: [mail]
+    databases: [main]
     features: [{name: open, http: {url: "%[2]s/health"}, interval: 1s}]
+  - name: twin
+    tracks: {canary: {track: canary}, stable: {track: stable}}
+    metrics: {preset: prom-client, scrape: [{url: "%[2]s/metrics", labels: {track: canary}}, {url: "%[2]s/metrics?stable", labels: {track: stable}}]}
 judge: {grace: 0s, watch: {rolling: 1m, rolling_phases: [30s], after: 1m}}
 gates: {error_ratio: {for: 4s}, latency_p99: {for: 4s}}
 webhooks: [{name: deployer, url: %[3]q, secret: %[4]q}]
-`, redis.URL, shop.URL, deployer.URL, secret))
+`, redis.URL, shop.URL, deployer.URL, secret, pg.URL))
 	r.ready(t)
 	prometheus := live.Prometheus(t, fmt.Sprintf(
 		"{global: {scrape_interval: 1s}, scrape_configs: [{job_name: rollwatch, static_configs: [{targets: [%q]}]}]}", hostOf(t, r.url)))
 
 	<-time.After(3 * time.Second) // traffic before the rollout: its baseline
 	code, _, stderr := rollwatch(t, "rollout", "start", "--server", r.url, "--service=shop", "--version=2")
+	require.Zero(t, code, stderr)
+	code, _, stderr = rollwatch(t, "rollout", "start", "--server", r.url, "--service=twin", "--version=2", "--strategy=canary")
 	require.Zero(t, code, stderr)
 
 	queries, err := dashboards.Queries()
