@@ -222,6 +222,17 @@ const (
 // Worker starts a worker and returns when it is connected.
 func (q *Queue) Worker(tb testing.TB, work string, options Options) *Worker {
 	tb.Helper()
+	return q.worker(tb, work, options)
+}
+
+// WorkerAt starts a worker that completes each job after it took so long.
+func (q *Queue) WorkerAt(tb testing.TB, takes time.Duration, options Options) *Worker {
+	tb.Helper()
+	return q.worker(tb, takes.Milliseconds(), options)
+}
+
+func (q *Queue) worker(tb testing.TB, work any, options Options) *Worker {
+	tb.Helper()
 	w := &Worker{bullmq: q.bullmq}
 	q.bullmq.ask(tb, map[string]any{"queue": q.where, "work": work, "options": options}, &w.pid)
 	return w

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rollwatch/rollwatch/internal/live/server"
 )
@@ -48,11 +49,15 @@ func Alertmanager(tb testing.TB, configYAML string, flags ...string) *WebServer 
 	})
 }
 
+// promtoolTime is for a machine that does much else: a test of all rules takes
+// some seconds of a processor.
+const promtoolTime = 3 * time.Minute
+
 // Promtool runs the pinned promtool and returns what it printed; the test
 // fails if it fails.
 func Promtool(tb testing.TB, args ...string) string {
 	tb.Helper()
-	ctx, cancel := within()
+	ctx, cancel := context.WithTimeout(context.Background(), promtoolTime)
 	defer cancel()
 	output, err := exec.CommandContext(ctx, tool(tb, "prometheus", "promtool"), args...).CombinedOutput()
 	if err != nil {

@@ -66,11 +66,13 @@ install_quietly() {
 }
 
 node() {
-	local folder=$root/internal/live/node
-	[ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ] || return 0
-	command -v npm >/dev/null || fail "missing: Node.js 20 or later, with npm"
-	echo "setup: installing BullMQ by npm"
-	npm --prefix "$folder" ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null
+	local folder
+	for folder in "$root"/internal/live/{node,saas}; do
+		[ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ] || continue
+		command -v npm >/dev/null || fail "missing: Node.js 20 or later, with npm"
+		echo "setup: installing what ${folder##*/} needs by npm"
+		npm --prefix "$folder" ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null
+	done
 }
 
 # path prints where a tool's programs are, built or not.

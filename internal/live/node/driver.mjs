@@ -3,7 +3,8 @@
 //
 //   {"queue": {...}, "call": "add", "args": [...]}      any method of BullMQ's Queue
 //   {"queue": {...}, "flow": {...}}                     a FlowProducer's add
-//   {"queue": {...}, "work": "complete", "options": {}} a Worker in a process of its own
+//   {"queue": {...}, "work": "complete", "options": {}} a Worker in a process of its own; a number
+//                                                       is how many milliseconds a job takes
 //   {"worker": 3, "end": "stop" | "kill"}
 //
 // A queue is {"host", "port", "password", "prefix", "name"}.
@@ -67,7 +68,7 @@ async function endWorker(pid, how) {
 async function answer(request) {
   if (request.call) return queueOf(request.queue)[request.call](...(request.args ?? []));
   if (request.flow) return addFlow(request.queue, request.flow);
-  if (request.work) return startWorker(request);
+  if (request.work !== undefined) return startWorker(request);
   if (request.end) return endWorker(request.worker, request.end);
   throw new Error(`what is ${JSON.stringify(request)}?`);
 }

@@ -11,7 +11,10 @@ const does = {
   block: () => new Promise(() => {}),
 };
 
-const worker = new Worker(queue.name, does[work], { ...options(queue), ...extra });
+// takes returns the work that takes so many milliseconds and completes.
+const takes = (ms) => () => new Promise((done) => { setTimeout(done, ms, 'done'); });
+
+const worker = new Worker(queue.name, typeof work === 'number' ? takes(work) : does[work], { ...options(queue), ...extra });
 worker.on('error', (error) => console.error(error));
 process.on('disconnect', async () => {
   await worker.close(work === 'block'); // a job that never ends must not be waited for
