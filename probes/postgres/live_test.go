@@ -123,7 +123,7 @@ func eventually(t *testing.T, p probe.Probe, what string, wanted func(probe.Read
 }
 
 // connectTo opens a session of the test's own.
-func connectTo(t *testing.T, address string) *pgx.Conn {
+func connectTo(t testing.TB, address string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), address)
 	require.NoError(t, err)
