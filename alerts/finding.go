@@ -140,6 +140,10 @@ type Scene struct {
 	Grace    time.Duration
 	After    time.Time // what came before it is no evidence either (an override); zero: nothing more
 	Policy   Policy
+
+	// Counted is what earlier judgements of the same rollout counted; nil: it is
+	// counted anew.
+	Counted *CountFold
 }
 
 // Policy is the part of the `judge:` section that gates need.

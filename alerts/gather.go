@@ -26,17 +26,11 @@ func Gather(ctx context.Context, scene Scene) (Counts, error) { return gather(ct
 // gather reads the counts, where it is asked for by instance besides: that is
 // costly where there are many, and only needed when a gate fires.
 func gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
-	span := Span{From: scene.Subject.StartedAt, To: scene.Now}
-	read, err := readSeries(ctx, scene, span)
-	if err != nil {
-		return Counts{}, err
+	fold := scene.Counted
+	if fold == nil || byPod {
+		fold = &CountFold{}
 	}
-	told := tell(scene, read.requests)
-	told.byPod = byPod
-	counts := read.count(told, span)
-	counts.Scope = told.scope
-	counts.Why = read.why(told)
-	return counts, nil
+	return fold.gather(ctx, scene, byPod)
 }
 
 // tellArms finds how new is told from old now.
@@ -64,36 +58,46 @@ type read struct {
 	errors    []collector.Series
 	buckets   []collector.Series
 	ups       []collector.Series
+	starts    []collector.Series
 	counter   *collector.Counter
 }
 
+// readSeries reads what is counted in a span, on its own.
 func readSeries(ctx context.Context, scene Scene, span Span) (read, error) {
 	m, err := scene.Service.meter()
 	if err != nil {
 		return read{}, err
 	}
+	span.From = span.From.Add(-lookback * scene.Interval)
+	r, err := readStretch(ctx, scene, m, span)
+	if err == nil {
+		r.counter = collector.NewCounter(scene.Interval)
+		r.counter.Observe(r.ups, r.starts, r.requests, r.errors, r.buckets)
+	}
+	return r, err
+}
+
+// readStretch reads what a meter knows of a stretch of time.
+func readStretch(ctx context.Context, scene Scene, m meter, span Span) (read, error) {
 	r := read{meter: m, interval: scene.Interval}
-	from := span.From.Add(-lookback * scene.Interval)
 	job := equal("job", scene.Service.Name)
-	var starts []collector.Series
 	for _, part := range []struct {
 		into     *[]collector.Series
 		matchers []*labels.Matcher
 	}{
 		{&r.requests, m.requests}, {&r.errors, m.errors}, {&r.buckets, m.buckets},
 		{&r.ups, []*labels.Matcher{equal(model.MetricNameLabel, scrapeUp), job}},
-		{&starts, []*labels.Matcher{equal(model.MetricNameLabel, processStart), job}},
+		{&r.starts, []*labels.Matcher{equal(model.MetricNameLabel, processStart), job}},
 	} {
 		if len(part.matchers) == 0 {
 			continue
 		}
-		if *part.into, err = scene.Window.Select(ctx, from, span.To, part.matchers...); err != nil {
+		var err error
+		if *part.into, err = scene.Window.Select(ctx, span.From, span.To, part.matchers...); err != nil {
 			return read{}, fmt.Errorf("select %s: %w", nameOf(part.matchers), err)
 		}
 	}
 	r.dropUnlabeled()
-	r.counter = collector.NewCounter(scene.Interval)
-	r.counter.Observe(r.ups, starts, r.requests, r.errors, r.buckets)
 	return r, nil
 }
 
@@ -143,7 +147,25 @@ func (r read) why(told arms) string {
 
 // count sums the differences in the span, tick by tick, arm by arm.
 func (r read) count(told arms, span Span) Counts {
-	t := newTicker(span, r.counter, r.interval, r.requests, r.ups)
+	t := newTicker(span, r.counter, r.interval)
+	t.meet(r.requests, r.ups)
+	edges := r.edges(told)
+	r.countInto(t, told, edges)
+	r.sources(t, told)
+	return Counts{Ticks: t.finish(), Edges: edges}
+}
+
+// sources notes of each tick whether the scrapes of what is judged went well.
+func (r read) sources(t *ticker, told arms) {
+	for _, up := range r.ups {
+		if told.scrapes(up.Labels) {
+			t.source(up)
+		}
+	}
+}
+
+// countInto adds the differences to a ticker that has met the requests.
+func (r read) countInto(t *ticker, told arms, edges []float64) {
 	for _, s := range r.requests {
 		failed := r.meter.isError(s.Labels)
 		t.see(s, told)
@@ -157,14 +179,8 @@ func (r read) count(told arms, span Span) Counts {
 	for _, s := range r.errors {
 		t.add(s, told, func(tally *Tally, n float64) { tally.Errors += n })
 	}
-	for _, up := range r.ups {
-		if told.scrapes(up.Labels) {
-			t.source(up)
-		}
-	}
-	edges := r.edges(told)
 	for _, s := range r.buckets {
-		edge := r.edge(s.Labels)
+		edge := r.meter.edge(s.Labels)
 		i, known := slices.BinarySearch(edges, edge)
 		switch {
 		case math.IsInf(edge, 1):
@@ -182,7 +198,6 @@ func (r read) count(told arms, span Span) Counts {
 			})
 		}
 	}
-	return Counts{Ticks: t.finish(), Edges: edges}
 }
 
 // slower changes the slow requests of a tally.
@@ -194,12 +209,12 @@ func (t *Tally) slower(edges int, change func([]float64)) {
 }
 
 // edge is the upper edge of a bucket series in seconds, NaN if it has none.
-func (r read) edge(l labels.Labels) float64 {
+func (m meter) edge(l labels.Labels) float64 {
 	edge, err := strconv.ParseFloat(l.Get(model.BucketLabel), 64)
 	if err != nil {
 		return math.NaN()
 	}
-	if r.meter.millis {
+	if m.millis {
 		edge /= 1000
 	}
 	return edge
@@ -213,7 +228,7 @@ func (r read) edges(told arms) []float64 {
 		if !told.isSubject(s.Labels) && !told.isControl(s.Labels) {
 			continue
 		}
-		edge := r.edge(s.Labels)
+		edge := r.meter.edge(s.Labels)
 		if math.IsInf(edge, 1) {
 			histograms++
 		} else if !math.IsNaN(edge) {

@@ -17,12 +17,17 @@ type ticker struct {
 	span    Span
 	counter *collector.Counter
 	grid    grid
-	slots   []int64 // of the ticks
+	first   int64 // slot of ticks[0]
 	ticks   []Tick
+	newest  []int64 // scrape in each tick, in Unix milliseconds; 0: none
 }
 
-// newTicker makes a tick of every slot in which one of the series has a sample.
-func newTicker(span Span, counter *collector.Counter, interval time.Duration, series ...[]collector.Series) *ticker {
+func newTicker(span Span, counter *collector.Counter, interval time.Duration) *ticker {
+	return &ticker{span: span, counter: counter, grid: newGrid(interval)}
+}
+
+// meet makes a tick of every slot in which one of the series has a sample.
+func (t *ticker) meet(series ...[]collector.Series) {
 	lines := map[string][]int64{}
 	for _, group := range series {
 		for _, s := range group {
@@ -30,23 +35,47 @@ func newTicker(span Span, counter *collector.Counter, interval time.Duration, se
 			lines[instance] = merge(lines[instance], s.Points)
 		}
 	}
-	t := &ticker{span: span, counter: counter, grid: newGrid(interval, lines)}
-	newest := map[int64]int64{}
+	t.grid.learn(lines)
 	for instance, line := range lines {
 		slotAt := t.grid.of(instance)
 		for _, ms := range line {
 			if t.covers(ms) {
-				newest[slotAt(ms)] = max(newest[slotAt(ms)], ms)
+				i := t.reach(slotAt(ms))
+				t.newest[i] = max(t.newest[i], ms)
 			}
 		}
 	}
-	t.slots = slices.Sorted(maps.Keys(newest))
-	last := int64(0)
-	for _, slot := range t.slots {
-		last = max(last, newest[slot]) // ticks are searched by time
-		t.ticks = append(t.ticks, Tick{At: time.UnixMilli(last)})
+}
+
+// reach is the place of a slot among the ticks, for which room is made.
+func (t *ticker) reach(slot int64) int {
+	if len(t.ticks) == 0 {
+		t.first = slot
 	}
-	return t
+	if before := t.first - slot; before > 0 {
+		t.ticks, t.newest = append(make([]Tick, before), t.ticks...), append(make([]int64, before), t.newest...)
+		t.first = slot
+	}
+	i := int(slot - t.first)
+	if more := i + 1 - len(t.ticks); more > 0 {
+		t.ticks, t.newest = append(t.ticks, make([]Tick, more)...), append(t.newest, make([]int64, more)...)
+	}
+	return i
+}
+
+// fork is a ticker that goes on from t, which stays as it is. Only what falls after
+// the time may be counted into the fork.
+func (t *ticker) fork(after time.Time) *ticker {
+	f := *t
+	f.counter, f.grid = t.counter.Fork(), t.grid.clone()
+	f.ticks, f.newest = slices.Clone(t.ticks), slices.Clone(t.newest)
+	const straddle = 2 // slots in which a scrape after the time may fall
+	from := after.UnixMilli()/t.grid.interval - t.first - straddle
+	for i := int(max(0, from)); i < len(f.ticks); i++ {
+		f.ticks[i].Subject.Slower = slices.Clone(f.ticks[i].Subject.Slower)
+		f.ticks[i].Control.Slower = slices.Clone(f.ticks[i].Control.Slower)
+	}
+	return &f
 }
 
 // covers says whether a time in Unix milliseconds is in the span.
@@ -84,16 +113,20 @@ type grid struct {
 	phases   map[string]int64 // how far into its slot each instance is scraped
 }
 
-// newGrid takes the phase of each instance from its first scrape.
-func newGrid(interval time.Duration, lines map[string][]int64) grid {
-	g := grid{interval: max(1, interval.Milliseconds()), phases: map[string]int64{}}
+func newGrid(interval time.Duration) grid {
+	return grid{interval: max(1, interval.Milliseconds()), phases: map[string]int64{}}
+}
+
+// learn takes the phase of each instance from its first scrape.
+func (g grid) learn(lines map[string][]int64) {
 	for instance, line := range lines {
-		if len(line) > 0 {
+		if _, known := g.phases[instance]; !known && len(line) > 0 {
 			g.phases[instance] = line[0] % g.interval
 		}
 	}
-	return g
 }
+
+func (g grid) clone() grid { return grid{interval: g.interval, phases: maps.Clone(g.phases)} }
 
 // of says into which slot a scrape of the instance falls. Scrapes are counted
 // from where they are due: one that is due at the edge of a slot would, some
@@ -124,11 +157,11 @@ func (t *ticker) source(up collector.Series) {
 			tick.Source = SourceRefused
 		}
 	})
-	n, last := len(t.slots), len(up.Points)-1
+	n, last := len(t.ticks), len(up.Points)-1
 	if n == 0 || last < 0 || up.Points[last].V == 0 || !t.covers(up.Points[last].T) {
 		return
 	}
-	if t.grid.of(up.Labels.Get(model.InstanceLabel))(up.Points[last].T) == t.slots[n-1]-1 {
+	if t.grid.of(up.Labels.Get(model.InstanceLabel))(up.Points[last].T) == t.first+int64(n)-2 {
 		t.ticks[n-1].Source = SourceUp
 	}
 }
@@ -146,15 +179,12 @@ func (t *ticker) each(s collector.Series, visit func(*Tick, collector.Point)) {
 	}
 }
 
-// finder finds the ticks of a series at ascending times, nil where there is none.
+// finder finds the ticks of a series by time, nil where there is none.
 func (t *ticker) finder(s collector.Series) func(ms int64) *Tick {
-	slotAt, i := t.grid.of(s.Labels.Get(model.InstanceLabel)), 0
+	slotAt := t.grid.of(s.Labels.Get(model.InstanceLabel))
 	return func(ms int64) *Tick {
-		slot := slotAt(ms)
-		for i < len(t.slots) && t.slots[i] < slot {
-			i++
-		}
-		if i == len(t.slots) || t.slots[i] != slot {
+		i := slotAt(ms) - t.first
+		if i < 0 || i >= int64(len(t.ticks)) || t.newest[i] == 0 {
 			return nil
 		}
 		return &t.ticks[i]
@@ -181,18 +211,32 @@ func (t *ticker) add(s collector.Series, told arms, count func(*Tally, float64))
 // finish returns the ticks. A histogram whose buckets were reset one scrape
 // apart may show less than none for a moment.
 func (t *ticker) finish() []Tick {
-	for i := range t.ticks {
-		floor(t.ticks[i].Subject.Slower)
-		floor(t.ticks[i].Control.Slower)
-		for _, pod := range t.ticks[i].Pods {
-			floor(pod.Slower)
+	var ticks []Tick
+	last := int64(0)
+	for i, tick := range t.ticks {
+		if t.newest[i] == 0 {
+			continue
 		}
+		last = max(last, t.newest[i]) // ticks are searched by time
+		tick.At = time.UnixMilli(last)
+		tick.Subject.Slower, tick.Control.Slower = floored(tick.Subject.Slower), floored(tick.Control.Slower)
+		for name, pod := range tick.Pods {
+			pod.Slower = floored(pod.Slower)
+			tick.Pods[name] = pod
+		}
+		ticks = append(ticks, tick)
 	}
-	return t.ticks
+	return ticks
 }
 
-func floor(values []float64) {
+// floored are the values, none of them under 0.
+func floored(values []float64) []float64 {
+	if !slices.ContainsFunc(values, func(v float64) bool { return v < 0 }) {
+		return values
+	}
+	values = slices.Clone(values)
 	for i := range values {
 		values[i] = max(0, values[i])
 	}
+	return values
 }

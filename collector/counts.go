@@ -2,6 +2,7 @@ package collector
 
 import (
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -51,6 +52,19 @@ func NewCounter(interval time.Duration) *Counter {
 		started:  map[instance][]Point{},
 		restarts: map[instance][]int64{},
 	}
+}
+
+// Fork is a Counter that goes on from c, which stays as it is.
+func (c *Counter) Fork() *Counter {
+	f := *c
+	f.marks, f.scraped, f.started, f.restarts = maps.Clone(c.marks), maps.Clone(c.scraped), maps.Clone(c.started), maps.Clone(c.restarts)
+	for i := range f.started { // what is appended to; the others are never written to in place
+		f.started[i] = slices.Clip(f.started[i])
+	}
+	for i := range f.restarts {
+		f.restarts[i] = slices.Clip(f.restarts[i])
+	}
+	return &f
 }
 
 // Observe takes the samples of the next stretch of time, after which Deltas

@@ -250,10 +250,12 @@ type watch struct {
 	suspect bool          // the ledger may know more than memory: a write failed
 	trouble string        // why the last judgement could not be made or recorded
 	changed chan struct{} // closed at the next transition
+
+	counted *alerts.CountFold // so far; guards itself
 }
 
 func newWatch(r Rollout, doc Document) *watch {
-	return &watch{rollout: r, doc: doc, changed: make(chan struct{})}
+	return &watch{rollout: r, doc: doc, changed: make(chan struct{}), counted: &alerts.CountFold{}}
 }
 
 // now returns the rollout and its newest document.

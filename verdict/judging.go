@@ -22,7 +22,7 @@ func (e *Engine) judge(ctx context.Context, w *watch) error {
 	defer span.End()
 	defer func() { e.duration.Observe(time.Since(now).Seconds()) }()
 
-	findings, readErr := e.gather(ctx, r, now)
+	findings, readErr := e.gather(ctx, r, w.counted, now)
 	w.change.Lock()
 	defer w.change.Unlock()
 	if err := e.reread(ctx, w); err != nil {
@@ -54,14 +54,16 @@ func failed(span trace.Span, err error) error {
 
 // gather reads what the gates find. A service that is configured no more has
 // no gates, so nothing speaks for its rollout.
-func (e *Engine) gather(ctx context.Context, r Rollout, now time.Time) ([]alerts.Finding, error) {
+func (e *Engine) gather(ctx context.Context, r Rollout, counted *alerts.CountFold, now time.Time) ([]alerts.Finding, error) {
 	s, ok := e.services[r.Service]
 	if !ok {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.readingTime())
 	defer cancel()
-	findings, err := e.opts.Evaluate(ctx, s.gates, e.scene(s, r, now))
+	scene := e.scene(s, r, now)
+	scene.Counted = counted
+	findings, err := e.opts.Evaluate(ctx, s.gates, scene)
 	if err != nil {
 		return nil, fmt.Errorf("read the evidence on %s: %w", r.Service, err)
 	}

@@ -1,0 +1,173 @@
+package alerts
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/rollwatch/rollwatch/collector"
+)
+
+// settledAfter is how many intervals must have passed before a stretch is counted
+// for good: a scrape that takes long writes its samples late, under the time at
+// which it began.
+const settledAfter = 2
+
+// A CountFold is what the gates of one rollout have counted so far, so that each
+// judgement reads only what is new. It is nothing but a cache: made anew it reads
+// everything again and is the same. It may be used by several judgements at a time.
+// The zero value is ready.
+type CountFold struct {
+	mu        sync.Mutex
+	of        countFoldOf
+	told      arms      // into which it was counted
+	edges     []float64 // by which
+	ticker    *ticker   // what is counted for good
+	until     time.Time // up to when
+	unlabeled bool
+	requests  newestOf // that were ever seen
+	buckets   newestOf
+	ups       map[uint64]collector.Series // whole: which of them count may change
+}
+
+// countFoldOf is what a fold depends on, besides the window.
+type countFoldOf struct {
+	service, version string
+	canary           bool
+	started          time.Time
+	interval         time.Duration
+}
+
+// newestOf are series by their labels, each with no more than its newest point.
+type newestOf map[uint64]collector.Series
+
+func (n newestOf) add(series []collector.Series) {
+	for _, s := range series {
+		s.Points = s.Points[len(s.Points)-1:]
+		n[s.Labels.Hash()] = s
+	}
+}
+
+func (n newestOf) series() []collector.Series { return slices.Collect(maps.Values(n)) }
+
+// gather reads what is new, and counts from the start of the rollout to scene.Now.
+func (f *CountFold) gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if of := countFoldOfScene(scene); f.ticker == nil || f.of != of || scene.Now.Before(f.until) {
+		f.forget(scene)
+	}
+	all, fresh, err := f.read(ctx, scene)
+	if err != nil {
+		return Counts{}, err
+	}
+	told := tell(scene, all.requests)
+	if f.counted() && !(told.same(f.told) && slices.Equal(all.edges(told), f.edges)) {
+		f.forget(scene) // it was counted into other arms
+		if all, fresh, err = f.read(ctx, scene); err != nil {
+			return Counts{}, err
+		}
+		told = tell(scene, all.requests)
+	}
+	told.byPod = byPod
+	f.told, f.edges = told, all.edges(told)
+	f.settle(fresh, scene.Now.Add(-settledAfter*scene.Interval))
+	t := f.ticker.fork(f.until)
+	rest := fresh.after(f.until)
+	rest.into(t, told, f.edges, scene.Now)
+	rest.ups = withMore(f.ups, rest.ups)
+	rest.sources(t, told)
+	return Counts{Ticks: t.finish(), Edges: f.edges, Scope: told.scope, Why: all.why(told)}, nil
+}
+
+func countFoldOfScene(scene Scene) countFoldOf {
+	subject := scene.Subject
+	return countFoldOf{subject.Service, subject.Version, subject.judgesCanary(), subject.StartedAt, scene.Interval}
+}
+
+func (f *CountFold) forget(scene Scene) {
+	f.of, f.until = countFoldOfScene(scene), scene.Subject.StartedAt.Add(-lookback*scene.Interval)
+	f.ticker = newTicker(Span{From: scene.Subject.StartedAt}, collector.NewCounter(scene.Interval), scene.Interval)
+	f.requests, f.buckets, f.ups, f.unlabeled = newestOf{}, newestOf{}, map[uint64]collector.Series{}, false
+}
+
+// counted says whether anything was counted for good.
+func (f *CountFold) counted() bool { return len(f.ticker.ticks) > 0 }
+
+// read returns what is new since f.until, and with its newest points everything
+// that was ever there.
+func (f *CountFold) read(ctx context.Context, scene Scene) (all, fresh read, err error) {
+	m, err := scene.Service.meter()
+	if err != nil {
+		return read{}, read{}, err
+	}
+	if fresh, err = readStretch(ctx, scene, m, Span{From: f.until, To: scene.Now}); err != nil {
+		return read{}, read{}, err
+	}
+	f.requests.add(fresh.requests)
+	f.buckets.add(fresh.buckets)
+	f.unlabeled = f.unlabeled || fresh.unlabeled
+	return read{meter: m, requests: f.requests.series(), buckets: f.buckets.series(), unlabeled: f.unlabeled}, fresh, nil
+}
+
+// settle counts for good what was read up to that time.
+func (f *CountFold) settle(fresh read, until time.Time) {
+	if !until.After(f.until) {
+		return
+	}
+	settled := fresh.upTo(until)
+	settled.into(f.ticker, f.told, f.edges, until)
+	for _, s := range withMore(f.ups, settled.ups) {
+		f.ups[s.Labels.Hash()] = s
+	}
+	f.until = until
+}
+
+// into counts a stretch that ends then into a ticker that counted all before it.
+func (r read) into(t *ticker, told arms, edges []float64, until time.Time) {
+	t.span.To = until
+	t.counter.Observe(r.ups, r.starts, r.requests, r.errors, r.buckets)
+	t.meet(r.requests, r.ups)
+	r.countInto(t, told, edges)
+}
+
+// upTo is the part of what was read that is not after a time, after the other one.
+func (r read) upTo(t time.Time) read {
+	return r.cut(func(p []collector.Point, i int) []collector.Point { return p[:i] }, t)
+}
+func (r read) after(t time.Time) read {
+	return r.cut(func(p []collector.Point, i int) []collector.Point { return p[i:] }, t)
+}
+
+// cut keeps a part of the points of each series, which are cut behind a time.
+func (r read) cut(part func(points []collector.Point, at int) []collector.Point, t time.Time) read {
+	ms := t.UnixMilli()
+	of := func(series []collector.Series) []collector.Series {
+		kept := make([]collector.Series, 0, len(series))
+		for _, s := range series {
+			at, _ := slices.BinarySearchFunc(s.Points, ms+1, func(p collector.Point, t int64) int { return cmp.Compare(p.T, t) })
+			if points := part(s.Points, at); len(points) > 0 {
+				kept = append(kept, collector.Series{Labels: s.Labels, Points: points})
+			}
+		}
+		return kept
+	}
+	r.requests, r.errors, r.buckets, r.ups, r.starts = of(r.requests), of(r.errors), of(r.buckets), of(r.ups), of(r.starts)
+	return r
+}
+
+// withMore are the kept series with the points that follow, in order of labels.
+func withMore(kept map[uint64]collector.Series, more []collector.Series) []collector.Series {
+	all := maps.Clone(kept)
+	for _, s := range more {
+		hash := s.Labels.Hash()
+		s.Points = slices.Concat(all[hash].Points, s.Points)
+		all[hash] = s
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b collector.Series) int { return labels.Compare(a.Labels, b.Labels) })
+}
