@@ -177,7 +177,7 @@ func (c *sitting) afterWatchEnded() bool { return c.elapsed >= max(c.watch, c.po
 // judgingEnded says whether a rollout that is held will not be judged again:
 // twice the watch has passed, and for one that was promoted the after-watch.
 func (c *sitting) judgingEnded() bool {
-	if c.Latched == Promote && !c.afterWatchEnded() {
+	if c.wasPromoted() && !c.afterWatchEnded() {
 		return false
 	}
 	return c.elapsed >= 2*c.watch

@@ -96,7 +96,7 @@ type Stage struct {
 }
 
 // An Override is a human's decision. It clears the latch; after Until only
-// evidence later than At counts.
+// evidence later than At counts. Only a rollback outlasts it.
 type Override struct {
 	Verdict Word      `json:"verdict"`
 	Reason  string    `json:"reason"`

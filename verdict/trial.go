@@ -70,7 +70,7 @@ func (c court) scene(r Rollout, now time.Time) alerts.Scene {
 			Service:   r.Service,
 			Version:   r.Version,
 			Strategy:  r.Strategy,
-			Promoted:  r.Latched == Promote,
+			Promoted:  r.wasPromoted(),
 			StartedAt: r.StartedAt,
 			Baseline:  r.Baseline,
 		},
@@ -85,10 +85,20 @@ func (c court) scene(r Rollout, now time.Time) alerts.Scene {
 	return scene
 }
 
-// settle makes a judgement the rollout's own: its verdict, and what latches.
+// settle makes a judgement the rollout's own: its verdict, and what latches. A
+// promotion that somebody decided does not: it ends with the override, and the
+// evidence decides again. A rollback does, whoever decided it: it is final, and
+// the deploy tool has acted on it.
 func (r *Rollout) settle(doc Document) {
 	r.Verdict, r.Final, r.Seq = doc.Verdict, doc.Final, doc.Seq
-	if (doc.Verdict == Promote || doc.Verdict == Rollback) && r.Latched != doc.Verdict {
+	latches := doc.Verdict == Rollback || (doc.Verdict == Promote && doc.Override == nil)
+	if latches && r.Latched != doc.Verdict {
 		r.Latched, r.LatchedAt = doc.Verdict, doc.AsOf
 	}
+}
+
+// wasPromoted says whether the traffic may have gone to the version already,
+// by the judge or by an override that has expired since.
+func (r Rollout) wasPromoted() bool {
+	return r.Latched == Promote || (r.Override != nil && r.Override.Verdict == Promote)
 }
