@@ -71,6 +71,7 @@ type Finding struct {
 	Evidence *Evidence         `json:"evidence,omitempty"`
 	Cause    Cause             `json:"attributedTo,omitempty"`
 	Query    string            `json:"query,omitempty"` // PromQL that draws the same signal
+	Link     string            `json:"link,omitempty"`  // where it is drawn and explained; filled by who serves it
 	Message  string            `json:"message"`         // the reason in one sentence
 
 	// MinDetectable is the smallest ratio to the baseline that so many requests

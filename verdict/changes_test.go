@@ -1,10 +1,13 @@
 package verdict
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rollwatch/rollwatch/alerts"
 )
@@ -36,6 +39,101 @@ func TestOverrideLiftsARollbackUntilNewEvidence(t *testing.T) {
 		require.Nil(t, doc.Override)
 		require.EqualValues(t, 4, doc.Seq)
 	})
+}
+
+func TestAnOverrideToPromoteLatchesNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.register(alerts.Canary)
+		w.pass(3 * time.Minute)
+		at := time.Now().UTC()
+		_, err := w.engine.SetOverride(t.Context(), r.ID, Override{Verdict: Promote, Reason: "it cannot wait", Author: "ada", Until: at.Add(20 * time.Minute)})
+		require.NoError(t, err)
+		require.Equal(t, Promote, w.verdict(r.ID).Verdict)
+		w.show(alerts.Finding{Gate: "error_ratio", State: alerts.Pending, Mode: alerts.Enforce, Required: true, Coverage: 1, N: 812})
+		w.pass(19 * time.Minute)
+		require.Equal(t, Promote, w.verdict(r.ID).Verdict)
+		require.True(t, w.lastScene().Subject.Promoted, "the traffic may have gone to it")
+
+		w.pass(time.Minute + tick)
+		doc := w.verdict(r.ID)
+		require.Equal(t, HoldOn, doc.Verdict, "the evidence decides again")
+		require.Nil(t, doc.Override)
+		require.False(t, doc.Final)
+		require.Equal(t, at, w.lastScene().After)
+		w.pass(20 * time.Minute)
+		require.False(t, w.verdict(r.ID).Final, "what may be in production is watched to the end of the after-watch")
+
+		w.show()
+		w.pass(tick)
+		require.Equal(t, Promote, w.verdict(r.ID).Verdict)
+		w.show(alerts.Finding{Gate: "error_ratio", State: alerts.Pending, Mode: alerts.Enforce, Required: true, Coverage: 1, N: 812})
+		w.pass(tick)
+		require.Equal(t, Promote, w.verdict(r.ID).Verdict, "what the judge has promoted stays so")
+	})
+}
+
+func TestAnOverrideToPromoteThatEndsUnderWatchGoesOnWatching(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.register(alerts.Rolling)
+		_, err := w.engine.SetOverride(t.Context(), r.ID, Override{Verdict: Promote, Reason: "it cannot wait", Author: "ada", Until: time.Now().Add(10 * time.Minute)})
+		require.NoError(t, err)
+		w.restart()
+		w.pass(10*time.Minute + tick)
+		require.Equal(t, Continue, w.verdict(r.ID).Verdict)
+	})
+}
+
+func TestAnOverrideToRollBackIsFinalForWhoActedOnIt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.register(alerts.Canary)
+		_, err := w.engine.SetOverride(t.Context(), r.ID, Override{Verdict: Rollback, Reason: "customers call", Author: "ada", Until: time.Now().Add(time.Minute)})
+		require.NoError(t, err)
+		w.pass(20 * time.Minute)
+		doc := w.verdict(r.ID)
+		require.Equal(t, Rollback, doc.Verdict)
+		require.True(t, doc.Final)
+	})
+}
+
+func TestEveryTransitionIsOneLineOfTheLog(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.Log = zap.New(core)
+		w.restart()
+		r := w.register(alerts.Rolling)
+		w.pass(3 * time.Minute)
+		w.show(fires("error_ratio"))
+		w.pass(time.Minute)
+		lines := logs.FilterMessage("verdict").All()
+		require.Len(t, lines, 2, "judgements that change nothing are not told")
+		require.Equal(t, zap.InfoLevel, lines[0].Level)
+		require.Equal(t, "continue", lines[0].ContextMap()["to"])
+		told := lines[1]
+		require.Equal(t, zap.WarnLevel, told.Level, "somebody may have to get up")
+		require.Equal(t, map[string]any{
+			"service": "api", "rollout": r.ID, "version": "2.4.0", "from": "continue", "to": "rollback", "final": true, "dryRun": false,
+			"reason": "roll back: 5xx 4.1% > 1% for 5m (n=812)", "seq": int64(2),
+		}, told.ContextMap())
+	})
+}
+
+func TestFindingsLeadToWhereTheyAreDrawn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.Link = NewLinker("https://rollwatch.example/base/")
+		w.restart()
+		r := w.register(alerts.Rolling)
+		w.pass(3 * time.Minute)
+		w.show(fires("error_ratio"))
+		w.pass(tick)
+		want := "https://rollwatch.example/base/api/v1/rollouts/" + r.ID + "/report?format=svg&gate=error_ratio"
+		require.Equal(t, want, w.verdict(r.ID).Reasons[0].Link)
+		all, _, err := w.engine.Deliveries(t.Context(), Page{})
+		require.NoError(t, err)
+		var event Event
+		require.NoError(t, json.Unmarshal(all[0].Payload, &event))
+		require.Equal(t, want, event.Data.Reasons[0].Link, "webhooks lead there too")
+	})
+	require.Equal(t, "/api/v1/rollouts/r-1/report?format=svg&gate=a+b", NewLinker("")("r-1", "a b"), "without an address it is one of this server")
 }
 
 func TestFinishKeepsTheLastVerdict(t *testing.T) {

@@ -40,6 +40,7 @@ type Options struct {
 	Interval time.Duration // between two judgements, and between two scrapes
 
 	Endpoints []Endpoint  // who is owed which events
+	Link      Linker      // where a finding is explained; nil: findings carry no link
 	OnOwed    func()      // called when deliveries were recorded; nil: nobody waits
 	Log       *zap.Logger // nil: silent
 

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
 
 	"github.com/rollwatch/rollwatch/alerts"
 )
@@ -107,6 +108,7 @@ func (e *Engine) reread(ctx context.Context, w *watch) error {
 // w.change; r is the rollout as it is to be.
 func (e *Engine) settle(ctx context.Context, w *watch, r Rollout, doc Document, override *Override) error {
 	before, shown := w.now()
+	doc = e.opts.Link.in(doc)
 	doc.Seq = before.Seq
 	if !isTransition(before, shown, doc, override) {
 		if doc.Final { // a finish of what was final already
@@ -134,10 +136,23 @@ func (e *Engine) settle(ctx context.Context, w *watch, r Rollout, doc Document, 
 		return err
 	}
 	w.publish(r, doc)
+	e.tell(before.Verdict, doc)
 	if len(t.owedTo) > 0 && e.opts.OnOwed != nil {
 		e.opts.OnOwed()
 	}
 	return nil
+}
+
+// tell writes a transition to the log, once it is on record.
+func (e *Engine) tell(from Word, doc Document) {
+	level := zap.InfoLevel
+	if doc.Verdict == Rollback {
+		level = zap.WarnLevel
+	}
+	e.opts.Log.Log(level, "verdict",
+		zap.String("service", doc.Service), zap.String("rollout", doc.Rollout), zap.String("version", doc.Version),
+		zap.String("from", string(from)), zap.String("to", string(doc.Verdict)), zap.Bool("final", doc.Final),
+		zap.Bool("dryRun", doc.DryRun), zap.String("reason", doc.Progress), zap.Int64("seq", doc.Seq))
 }
 
 // write records a transition. It is not given up when the one who asked for it

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/prometheus/prometheus/promql"
 )
 
 // A Page asks for a part of a list, newest first. Cursor is the Next of the
@@ -22,6 +24,19 @@ func (e *Engine) Rollout(ctx context.Context, id string) (Rollout, error) {
 // the cursor of the next page.
 func (e *Engine) Rollouts(ctx context.Context, service string, page Page) ([]Rollout, string, error) {
 	return e.opts.Ledger.rollouts(ctx, service, page)
+}
+
+// History returns all that is on record of a rollout, NotFound if there is none.
+func (e *Engine) History(ctx context.Context, id string) (History, error) {
+	return e.opts.Ledger.history(ctx, id)
+}
+
+// Draw evaluates the PromQL of a finding on the window, from from to to in at
+// most so many steps, none of them shorter than the interval. Where the window
+// holds nothing there is no point.
+func (e *Engine) Draw(ctx context.Context, query string, from, to time.Time, steps int) (promql.Matrix, error) {
+	step := max(e.opts.Interval, to.Sub(from)/time.Duration(max(1, steps)))
+	return e.opts.Window.Query(ctx, query, from, to, step.Truncate(time.Millisecond))
 }
 
 // Newest returns the id of the newest rollout of a service.
