@@ -12,6 +12,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/gorilla/mux"
+	"github.com/prometheus/prometheus/promql"
 	"go.uber.org/zap"
 
 	"github.com/rollwatch/rollwatch/collector"
@@ -24,6 +25,7 @@ type Judge interface {
 	Rollouts
 	Verdicts
 	Deliveries
+	Records
 }
 
 // Rollouts are recorded as deploy tools and people tell of them.
@@ -47,6 +49,12 @@ type Verdicts interface {
 type Deliveries interface {
 	Deliveries(ctx context.Context, page verdict.Page) ([]verdict.Delivery, string, error)
 	ReplayDelivery(ctx context.Context, id string) (verdict.Delivery, error)
+}
+
+// Records are what a report of a rollout is made of.
+type Records interface {
+	History(ctx context.Context, id string) (verdict.History, error)
+	Draw(ctx context.Context, query string, from, to time.Time, steps int) (promql.Matrix, error)
 }
 
 var _ Judge = (*verdict.Engine)(nil)

@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	for _, media := range []string{"text/html", "text/event-stream", "application/yaml"} {
+	for _, media := range []string{"text/html", "text/event-stream", "application/yaml", "text/markdown", "image/svg+xml"} {
 		openapi3filter.RegisterBodyDecoder(media, openapi3filter.PlainBodyDecoder)
 	}
 	openapi3filter.RegisterBodyDecoder(mediaHealthJSON, openapi3filter.JSONBodyDecoder)

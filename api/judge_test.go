@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rollwatch/rollwatch/alerts"
+	"github.com/rollwatch/rollwatch/collector"
 	"github.com/rollwatch/rollwatch/verdict"
 )
 
@@ -24,7 +25,8 @@ const interval = 15 * time.Second
 type judge struct {
 	*verdict.Engine
 
-	t *testing.T
+	t      *testing.T
+	window *collector.Memory
 
 	mu       sync.Mutex
 	findings []alerts.Finding
@@ -53,7 +55,7 @@ var blankLedger = sync.OnceValues(func() ([]byte, error) {
 
 func newJudge(t *testing.T, dryRun bool) *judge {
 	t.Helper()
-	j := &judge{t: t}
+	j := &judge{t: t, window: collector.NewMemory()}
 	blank, err := blankLedger()
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "ledger.db")
@@ -66,6 +68,7 @@ func newJudge(t *testing.T, dryRun bool) *judge {
 	j.Engine, err = verdict.NewEngine(t.Context(), verdict.Options{
 		Config:    config,
 		Services:  []*alerts.Service{{Name: "api"}, {Name: "web"}, {Name: "team/api"}},
+		Window:    j.window,
 		Ledger:    ledger,
 		Interval:  interval,
 		Endpoints: []verdict.Endpoint{{Name: "deployer"}},

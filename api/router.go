@@ -41,6 +41,7 @@ func (h *Handler) routes() []route {
 		{http.MethodPatch, "/api/v1/rollouts/{id}", write, h.stageRollout},
 		{http.MethodPost, "/api/v1/rollouts/{id}/finish", write, h.finishRollout},
 		{http.MethodPost, "/api/v1/rollouts/{id}/override", write, h.overrideRollout},
+		{http.MethodGet, "/api/v1/rollouts/{id}/report", read, h.report},
 		{http.MethodGet, "/api/v1/rollouts/{id}" + gate, read, h.gate(byID)},
 		{http.MethodPost, "/api/v1/rollouts/{id}" + gate, read, h.gate(byID)},
 		{http.MethodGet, "/api/v1/services/{service}" + gate, read, h.gate(h.byService)},

@@ -64,6 +64,7 @@ func (a *app) newEngine(ctx context.Context, c *crew) (*verdict.Engine, error) {
 		Config: c.config.Judge, Services: c.config.Services, Gates: c.config.Gates,
 		Window: a.window, Ledger: a.ledger, Interval: time.Duration(c.config.Interval),
 		Endpoints: webhook.Endpoints(c.config.Webhooks), OnOwed: c.deliverer.Wake, Log: a.log,
+		Link: verdict.NewLinker(c.config.API.ExternalURL),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("take up the rollouts: %w", err)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/promql"
 
 	"github.com/rollwatch/rollwatch/verdict"
 )
@@ -88,6 +90,16 @@ func (j *judge) Rollout(ctx context.Context, id string) (verdict.Rollout, error)
 // Rollouts implements api.Judge.
 func (j *judge) Rollouts(ctx context.Context, service string, page verdict.Page) ([]verdict.Rollout, string, error) {
 	return j.now().Rollouts(ctx, service, page)
+}
+
+// History implements api.Judge.
+func (j *judge) History(ctx context.Context, id string) (verdict.History, error) {
+	return j.now().History(ctx, id)
+}
+
+// Draw implements api.Judge.
+func (j *judge) Draw(ctx context.Context, query string, from, to time.Time, steps int) (promql.Matrix, error) {
+	return j.now().Draw(ctx, query, from, to, steps)
 }
 
 // Document implements api.Judge.

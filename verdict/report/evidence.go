@@ -1,0 +1,193 @@
+package report
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+
+	"github.com/rollwatch/rollwatch/alerts"
+	"github.com/rollwatch/rollwatch/verdict"
+)
+
+func (d *draft) evidence() {
+	d.line("## Evidence")
+	d.line("")
+	d.line("As it stood at %s, when the verdict became %s.", moment(d.decided.At), plain(string(d.decided.Document.Verdict)))
+	d.line("")
+	d.line("| Gate | State | Observed | Limit | Baseline | n | Window | Since | Evidence | Attributed to |")
+	d.line("|---|---|---|---|---|---|---|---|---|---|")
+	for _, f := range d.findings {
+		since := ""
+		if !f.Since.IsZero() {
+			since = moment(f.Since)
+		}
+		gate := code(f.Gate)
+		if len(f.Scope) > 0 {
+			gate += " " + codes(pairs(f.Scope))
+		}
+		d.line("| %s | %s (%s) | %s | %s | %s | %s | %s | %s | %s | %s |", gate, plain(string(f.State)), plain(string(f.Mode)),
+			value(f.Observed, f.Unit), value(f.Limit, f.Unit), baselineOf(f), short(f.N), plain(f.Window), since, strength(f.Evidence), plain(string(f.Cause)))
+	}
+	d.line("")
+	for _, f := range d.findings {
+		if f.Message != "" {
+			d.line("- %s: %s", code(f.Gate), plain(f.Message))
+		}
+	}
+	d.line("")
+}
+
+func value(v *float64, unit string) string {
+	if v == nil {
+		return ""
+	}
+	return plain(figure(*v, unit))
+}
+
+func baselineOf(f alerts.Finding) string {
+	if f.Baseline == nil || f.Baseline.Kind == "none" {
+		return "none"
+	}
+	text := fmt.Sprintf("%s (%s, n=%s", plain(figure(f.Baseline.Value, f.Unit)), plain(f.Baseline.Kind), short(f.Baseline.N))
+	if f.Baseline.Rollout != "" {
+		text += ", of " + code(f.Baseline.Rollout)
+	}
+	return text + ")"
+}
+
+// strength says how strong the evidence is, and how strong it had to be.
+func strength(e *alerts.Evidence) string {
+	if e == nil {
+		return ""
+	}
+	parts := []string{plain(e.Method)}
+	if e.Spans > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d spans over", e.SpansOver, e.Spans))
+	}
+	switch {
+	case e.LogE != 0:
+		parts = append(parts, fmt.Sprintf("log e %s of %s", short(e.LogE), short(e.Needed)))
+	case e.Needed != 0:
+		parts = append(parts, fmt.Sprintf("%s of %s nats", short(e.Guard), short(e.Needed)))
+	}
+	if e.Alpha != 0 {
+		parts = append(parts, "alpha "+short(e.Alpha))
+	}
+	if e.Resolution != "" {
+		parts = append(parts, plain(e.Resolution))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (d *draft) pictures() {
+	if len(d.Pictures) == 0 {
+		return
+	}
+	d.line("## Pictures")
+	d.line("")
+	for _, p := range d.Pictures {
+		d.line("### %s", plain(p.Gate))
+		d.line("")
+		if p.Empty() {
+			d.line("No picture: %s.", plain(p.nothing()))
+		} else {
+			d.line("![%s](data:image/svg+xml;base64,%s)", plain(p.Alt()), base64.StdEncoding.EncodeToString(p.SVG()))
+			d.line("")
+			d.line("*%s*", plain(p.Alt()))
+		}
+		d.line("")
+	}
+}
+
+func (d *draft) queries() {
+	d.line("## Queries")
+	d.line("")
+	drawn := map[string]bool{}
+	for _, f := range d.findings {
+		if f.Query == "" || drawn[f.Query] {
+			continue
+		}
+		drawn[f.Query] = true
+		d.line("%s:", code(f.Gate))
+		d.line("")
+		d.line("%s", fenced("promql", f.Query))
+		d.line("")
+	}
+	if len(drawn) == 0 {
+		d.line("None of the gates has a query that draws it.")
+		d.line("")
+	}
+}
+
+func (d *draft) missing() {
+	d.line("## What was missing")
+	d.line("")
+	missing := d.decided.Document.Missing
+	if len(missing) == 0 {
+		d.line("Nothing: every gate had something to say.")
+		d.line("")
+		return
+	}
+	d.line("| Gate | State | Since | Blocks | Why |")
+	d.line("|---|---|---|---|---|")
+	for _, m := range missing {
+		since := ""
+		if !m.Since.IsZero() {
+			since = moment(m.Since)
+		}
+		var blocks []string
+		for _, word := range m.Blocks {
+			blocks = append(blocks, plain(string(word)))
+		}
+		d.line("| %s | %s | %s | %s | %s |", code(m.Gate), plain(string(m.State)), since, strings.Join(blocks, ", "), plain(m.Why))
+	}
+	d.line("")
+}
+
+func (d *draft) wayBack() {
+	d.line("## The way back")
+	d.line("")
+	switch action := d.decided.Document.Action; {
+	case d.decided.Document.Verdict != verdict.Rollback:
+		d.line("None was advised: the verdict was not to roll back.")
+	case action == nil:
+		d.line("None was advised: the registration named no feature flag, no previous image and no commit.")
+	default:
+		d.line("Advised, the least costly first:")
+		d.line("")
+		d.line("1. %s", way(*action))
+		for i, other := range action.Alternatives {
+			d.line("%d. %s", i+2, way(other))
+		}
+	}
+	d.line("")
+}
+
+func way(a verdict.Action) string {
+	text := map[string]string{
+		"flag":   "switch off the feature flag " + codeOr(a.Flag),
+		"image":  "deploy the image " + codeOr(a.Image),
+		"revert": "revert the commit " + codeOr(a.Commit),
+	}[a.Kind]
+	if text == "" {
+		text = plain(a.Kind)
+	}
+	if len(a.Reverse) > 0 {
+		text += ", and run " + codes(a.Reverse) + " in this order"
+	}
+	if len(a.BlockedBy) > 0 {
+		text += "; **blocked by** " + codes(a.BlockedBy)
+	}
+	return text
+}
+
+func (d *draft) forPeople() {
+	d.line("## To be filled in")
+	d.line("")
+	for _, question := range []string{
+		"What did users notice, and how many of them?", "What was the cause?",
+		"What should have found it before production?", "What is changed, by whom, until when?",
+	} {
+		d.line("- [ ] %s", question)
+	}
+}
