@@ -96,14 +96,11 @@ func (s *Service) meter() (meter, error) {
 	if s.Metrics.Requests != "" {
 		return s.explicitMeter()
 	}
-	name := cmp.Or(s.Metrics.Preset, DefaultPreset)
-	i := slices.IndexFunc(Presets, func(p Preset) bool { return p.Name == name })
-	if i < 0 {
-		return meter{}, fmt.Errorf("preset %q is unknown", name)
+	preset, err := s.preset()
+	if err != nil {
+		return meter{}, err
 	}
-	preset := Presets[i]
 	m := meter{status: preset.Status, millis: preset.Millis}
-	var err error
 	if m.requests, err = s.selector(preset.Requests, ""); err != nil {
 		return meter{}, err
 	}
@@ -116,6 +113,16 @@ func (s *Service) meter() (meter, error) {
 		m.requests, m.buckets = append(m.requests, not), append(m.buckets, not)
 	}
 	return m, nil
+}
+
+// preset is the instrumentation of the service.
+func (s *Service) preset() (Preset, error) {
+	name := cmp.Or(s.Metrics.Preset, DefaultPreset)
+	i := slices.IndexFunc(Presets, func(p Preset) bool { return p.Name == name })
+	if i < 0 {
+		return Preset{}, fmt.Errorf("preset %q is unknown", name)
+	}
+	return Presets[i], nil
 }
 
 func (s *Service) explicitMeter() (m meter, err error) {

@@ -11,6 +11,7 @@ import (
 type Service struct {
 	Name         string            `yaml:"name" jsonschema:"required"`
 	VersionLabel string            `yaml:"version_label,omitempty"` // the label that tells versions apart in the service's own metrics
+	Detect       *Detect           `yaml:"detect,omitempty"`        // registers versions that show themselves without having been told of
 	TenantLabel  string            `yaml:"tenant_label,omitempty"`
 	TenantLabels []string          `yaml:"tenant_labels,omitempty"` // the hierarchy, largest unit first
 	Health       http.Config       `yaml:"health,omitempty"`

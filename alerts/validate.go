@@ -37,6 +37,7 @@ func (s *Service) Validate() []probe.Fault {
 	}
 	s.validateMetrics(&f)
 	s.validateTracks(&f)
+	s.validateDetect(&f)
 	s.validateFeatures(&f)
 	return f
 }

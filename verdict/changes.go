@@ -40,6 +40,7 @@ func (w *watch) add(stage Stage) Rollout {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.rollout.Stages = append(slices.Clip(w.rollout.Stages), stage)
+	w.doc.Stage = &stage
 	return w.rollout
 }
 

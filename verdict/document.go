@@ -18,6 +18,8 @@ type Document struct {
 	Service       string             `json:"service"`
 	Version       string             `json:"version"`
 	Strategy      alerts.Strategy    `json:"strategy"`
+	Detected      bool               `json:"detected,omitempty"` // nobody has told of the rollout
+	Stage         *Stage             `json:"stage,omitempty"`    // the newest one
 	Verdict       Word               `json:"verdict"`
 	Final         bool               `json:"final"`
 	OK            bool               `json:"ok"`

@@ -48,6 +48,9 @@ type Options struct {
 	// alerts.TakeBaseline.
 	Evaluate     func(ctx context.Context, gates []alerts.Gate, scene alerts.Scene) ([]alerts.Finding, error)
 	TakeBaseline func(ctx context.Context, gates []alerts.Gate, scene alerts.Scene, not []alerts.Span) (alerts.Baseline, error)
+
+	// Sight finds which versions a service shows; nil: alerts.Sightings.
+	Sight func(ctx context.Context, scene alerts.Scene, span alerts.Span) ([]alerts.Sighting, error)
 }
 
 // An Engine judges every rollout under watch once an interval, records each
@@ -71,7 +74,8 @@ type Engine struct {
 type service struct {
 	*alerts.Service
 	gates       []alerts.Gate
-	registering sync.Mutex // one registration at a time
+	registering sync.Mutex      // one registration at a time
+	usual       map[string]bool // versions that it shows and that are no news; only the loop uses it
 }
 
 // NewEngine takes up the rollouts that the ledger has under watch. Judging
@@ -89,6 +93,9 @@ func NewEngine(ctx context.Context, opts Options) (*Engine, error) {
 	if opts.TakeBaseline == nil {
 		opts.TakeBaseline = alerts.TakeBaseline
 	}
+	if opts.Sight == nil {
+		opts.Sight = alerts.Sightings
+	}
 	e := &Engine{
 		opts:     opts,
 		policy:   opts.Config.Policy(opts.Interval),
@@ -99,7 +106,7 @@ func NewEngine(ctx context.Context, opts Options) (*Engine, error) {
 		adopted:  make(chan struct{}),
 	}
 	for _, s := range opts.Services {
-		e.services[s.Name] = &service{Service: s, gates: alerts.Gates(opts.Gates, s)}
+		e.services[s.Name] = &service{Service: s, gates: alerts.Gates(opts.Gates, s), usual: map[string]bool{}}
 	}
 	return e, e.load(ctx)
 }
@@ -141,9 +148,10 @@ func (e *Engine) Run(ctx context.Context) {
 	}
 }
 
-// tick judges every rollout under watch. A service that cannot be judged costs
+// tick looks for versions that nobody told of, and judges every rollout under watch. A service that cannot be judged costs
 // the others nothing: reading evidence has a deadline of half an interval.
 func (e *Engine) tick(ctx context.Context) {
+	e.detect(ctx)
 	var group errgroup.Group
 	group.SetLimit(maxJudging)
 	for _, w := range e.underWatch() {

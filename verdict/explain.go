@@ -20,6 +20,8 @@ func (c *sitting) document(d decision) Document {
 		Service:      c.Service,
 		Version:      c.Version,
 		Strategy:     c.Strategy,
+		Detected:     c.Detected,
+		Stage:        c.stage(),
 		Verdict:      d.word,
 		Final:        d.final,
 		OK:           c.policy.DryRun || d.word == Continue || d.word == Promote,
@@ -44,6 +46,14 @@ func (c *sitting) document(d decision) Document {
 		doc.Action = advise(c.Rollout)
 	}
 	return doc
+}
+
+// stage is the newest stage, nil before the first.
+func (c *sitting) stage() *Stage {
+	if len(c.Stages) == 0 {
+		return nil
+	}
+	return &c.Stages[len(c.Stages)-1]
 }
 
 // percent is how much of the watch has passed; 100 is kept for a promotion,

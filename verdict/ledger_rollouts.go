@@ -44,7 +44,10 @@ func selectRollouts(ctx context.Context, q querier, clause string, args ...any) 
 			&r.Latched, &latched, &r.SupersededBy, &r.Outcome, &finished); err != nil {
 			return nil, 0, err
 		}
-		if err := errors.Join(json.Unmarshal(registration, &r.Registration), json.Unmarshal(baseline, &r.Baseline)); err != nil {
+		said := recorded{Registration: &r.Registration}
+		err := json.Unmarshal(registration, &said)
+		r.Detected = said.Detected
+		if err := errors.Join(err, json.Unmarshal(baseline, &r.Baseline)); err != nil {
 			return nil, 0, fmt.Errorf("rollout %s: %w", r.ID, err)
 		}
 		r.RegisteredAt, r.LatchedAt, r.FinishedAt = fromNanos(registered), fromNanos(latched), fromNanos(finished)
@@ -219,7 +222,7 @@ func (l *Ledger) byKey(ctx context.Context, key, request string) (Rollout, bool,
 // it. Those of its service that are under watch are superseded by it.
 func (l *Ledger) register(ctx context.Context, reg registration) (Rollout, error) {
 	r := reg.rollout
-	text, err := json.Marshal(r.Registration)
+	text, err := json.Marshal(recorded{&r.Registration, r.Detected})
 	if err != nil {
 		return Rollout{}, err
 	}
@@ -235,15 +238,43 @@ func (l *Ledger) register(ctx context.Context, reg registration) (Rollout, error
 			r.ID, r.Service, nanos(r.StartedAt), nanos(r.RegisteredAt), text, baseline); err != nil {
 			return err
 		}
-		if reg.key != "" {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO idempotency_keys (key, request, rollout) VALUES (?, ?, ?)`, reg.key, reg.request, r.ID); err != nil {
-				return err
-			}
+		if err := reg.keep(ctx, tx, r.ID); err != nil {
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE rollouts SET superseded_by = ? WHERE service = ? AND final = 0 AND superseded_by = '' AND id <> ?`, r.ID, r.Service, r.ID)
 		return err
 	})
 	return r, err
+}
+
+// keep records the key that the registration came with.
+func (reg registration) keep(ctx context.Context, tx *sql.Tx, id string) error {
+	if reg.key == "" {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO idempotency_keys (key, request, rollout) VALUES (?, ?, ?)`, reg.key, reg.request, id)
+	return err
+}
+
+// recorded is how what is known of a rollout from its registration is written down.
+type recorded struct {
+	*Registration
+	Detected bool `json:"detected,omitempty"`
+}
+
+// adopt records what a tool says of a rollout that is on record already.
+func (l *Ledger) adopt(ctx context.Context, reg registration) error {
+	r := reg.rollout
+	text, err := json.Marshal(recorded{&r.Registration, r.Detected})
+	if err != nil {
+		return err
+	}
+	return l.transact(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "UPDATE rollouts SET registration = ? WHERE id = ?", text, r.ID); err != nil {
+			return err
+		}
+		return reg.keep(ctx, tx, r.ID)
+	})
 }
 
 // freeID returns id, or id-2, id-3 ... when it is taken.

@@ -18,8 +18,9 @@ import (
 const learnFrom = 8 * 24 * time.Hour
 
 // Register records a rollout and begins to watch it. With the idempotency key
-// of an earlier registration it returns that one, and false. A newer rollout
-// of a service supersedes the older.
+// of an earlier registration it returns that one, and false; so it does where
+// the version was detected a moment ago, and the rollout takes over what is told
+// of it now. A newer rollout of a service supersedes the older.
 func (e *Engine) Register(ctx context.Context, reg Registration, idempotencyKey string) (Rollout, bool, error) {
 	now := time.Now().UTC()
 	hash, err := requestHash(reg)
@@ -41,14 +42,28 @@ func (e *Engine) Register(ctx context.Context, reg Registration, idempotencyKey 
 	if known, ok, err := e.opts.Ledger.byKey(ctx, idempotencyKey, hash); ok || err != nil {
 		return known, false, err // sent twice at the same time
 	}
-	r := Rollout{ID: rolloutID(reg.Service, now), Registration: reg, RegisteredAt: now}
-	if r.Baseline, err = e.takeBaseline(ctx, s, r, now); err != nil {
-		return Rollout{}, false, e.unavailable(err)
+	told := registration{rollout: Rollout{Registration: reg}, key: idempotencyKey, request: hash}
+	if r, ok, err := e.adoptDetected(ctx, told, now); ok || err != nil {
+		return r, false, err
 	}
-	if r, err = e.opts.Ledger.register(ctx, registration{rollout: r, key: idempotencyKey, request: hash}); err != nil {
-		return Rollout{}, false, e.unavailable(err)
+	r, err := e.enroll(ctx, s, told, now)
+	return r, err == nil, err
+}
+
+// enroll measures the baseline of a rollout, records it, and begins to watch it.
+// The caller holds s.registering.
+func (e *Engine) enroll(ctx context.Context, s *service, reg registration, now time.Time) (Rollout, error) {
+	r := &reg.rollout
+	r.ID, r.RegisteredAt = rolloutID(r.Service, now), now
+	var err error
+	if r.Baseline, err = e.takeBaseline(ctx, s, *r, now); err != nil {
+		return Rollout{}, e.unavailable(err)
 	}
-	return e.begin(context.WithoutCancel(ctx), r), true, nil
+	registered, err := e.opts.Ledger.register(ctx, reg)
+	if err != nil {
+		return Rollout{}, e.unavailable(err)
+	}
+	return e.begin(context.WithoutCancel(ctx), registered), nil
 }
 
 // begin takes a registered rollout under watch, closes those it supersedes, and

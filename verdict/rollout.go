@@ -75,6 +75,7 @@ type Rollout struct {
 	ID string `json:"id"`
 	Registration
 	RegisteredAt time.Time       `json:"registered_at"`
+	Detected     bool            `json:"detected,omitempty"` // its version was seen, and nobody has told of it
 	Stages       []Stage         `json:"stages,omitempty"`
 	Override     *Override       `json:"override,omitempty"` // the newest one
 	Verdict      Word            `json:"verdict,omitempty"`  // the newest one; empty before the first judgement

@@ -139,6 +139,7 @@ func (d *decoder) services() {
 			s.Health.Method = cmp.Or(s.Health.Method, "GET")
 			s.Health.Required = cmp.Or(s.Health.Required, new(true))
 		}
+		s.FillIn()
 		for _, f := range s.Features {
 			d.feature(s, f)
 		}

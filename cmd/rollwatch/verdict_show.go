@@ -21,10 +21,17 @@ func showVerdict(w io.Writer, a *answer, form string) error {
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(table, "%s\t%s\n", label, fmt.Sprintf(format, args...))
 	}
-	line("rollout", "%s: %s %s, %s", d.Rollout, d.Service, d.Version, d.Strategy)
+	detected := ""
+	if d.Detected {
+		detected = ", detected"
+	}
+	line("rollout", "%s: %s %s, %s%s", d.Rollout, d.Service, d.Version, d.Strategy, detected)
 	line("verdict", "%s", describeVerdict(d))
 	line("progress", "%s", oneLine(d.Progress))
 	line("phase", "%s, %d %%", d.Phase, d.Percent)
+	if d.Stage != nil {
+		line("stage", "%s", describeStage(*d.Stage))
+	}
 	if d.Degraded != "" {
 		line("degraded", "%s", d.Degraded)
 	}
@@ -59,6 +66,17 @@ func prefixed(prefix, text string) string {
 		return ""
 	}
 	return prefix + text
+}
+
+func describeStage(s verdict.Stage) string {
+	var parts []string
+	if s.Weight != nil {
+		parts = append(parts, fmt.Sprintf("%g %% of the traffic", *s.Weight))
+	}
+	if s.Note != "" {
+		parts = append(parts, oneLine(s.Note))
+	}
+	return strings.Join(append(parts, "since "+s.At.Format("15:04:05 MST")), ", ")
 }
 
 func describeVerdict(d verdict.Document) string {

@@ -1,0 +1,254 @@
+package verdict
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rollwatch/rollwatch/alerts"
+)
+
+// A parade is the versions that a service showed, reading by reading: what a
+// window would hold.
+type parade struct {
+	sightings []alerts.Sighting
+	now       []string // what is shown from now on
+	broken    error
+}
+
+// inParade runs a story on a judge that looks for versions by itself. The service
+// has shown version 1 for two hours.
+func inParade(t *testing.T, story func(t *testing.T, w *world, p *parade)) {
+	t.Helper()
+	inWorld(t, func(t *testing.T, w *world) {
+		w.stop()
+		p := &parade{now: []string{"1"}}
+		for at := time.Now().Add(-2 * time.Hour); at.Before(time.Now()); at = at.Add(tick) {
+			p.sightings = append(p.sightings, alerts.Sighting{At: at.UTC(), Versions: p.now})
+		}
+		w.opts.Services[0].Detect = &alerts.Detect{Strategy: alerts.Canary}
+		w.opts.Sight = p.sight
+		w.start()
+		story(t, w, p)
+	})
+}
+
+// sight adds what is shown at the end of the span, as the newest scrape would.
+func (p *parade) sight(_ context.Context, _ alerts.Scene, span alerts.Span) ([]alerts.Sighting, error) {
+	if p.broken != nil {
+		return nil, p.broken
+	}
+	if last := p.sightings[len(p.sightings)-1].At; len(p.now) > 0 && span.To.Sub(last) >= tick {
+		p.sightings = append(p.sightings, alerts.Sighting{At: span.To, Versions: p.now})
+	}
+	var in []alerts.Sighting
+	for _, s := range p.sightings {
+		if s.At.After(span.From) && !s.At.After(span.To) {
+			in = append(in, s)
+		}
+	}
+	return in, nil
+}
+
+// show sets the versions that the service shows from the next reading on.
+func (p *parade) show(versions ...string) { p.now = versions }
+
+// onRecord are the rollouts, oldest first, as kind previous>version.
+func (w *world) onRecord() []string {
+	w.t.Helper()
+	all, _, err := w.engine.Rollouts(w.t.Context(), "", Page{})
+	require.NoError(w.t, err)
+	told := []string{}
+	for i := len(all) - 1; i >= 0; i-- {
+		text := string(all[i].Kind) + " " + all[i].PreviousVersion + ">" + all[i].Version
+		if all[i].Detected {
+			text = "detected " + text
+		}
+		told = append(told, text)
+	}
+	return told
+}
+
+func (w *world) registerVersion(version string) (Rollout, bool) {
+	w.t.Helper()
+	r, created, err := w.engine.Register(w.t.Context(), Registration{Service: "api", Version: version, Strategy: alerts.Rolling, Commit: "c0ffee"}, "key-of-"+version)
+	require.NoError(w.t, err)
+	return r, created
+}
+
+func TestAVersionThatNobodyToldOfIsRegistered(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		w.pass(time.Hour)
+		require.Empty(t, w.onRecord(), "what always was there is no news")
+		p.show("1", "2")
+		w.pass(tick)
+		require.Empty(t, w.onRecord(), "one reading may be a mistake")
+		before := time.Now().UTC()
+		w.pass(tick)
+		require.Equal(t, []string{"detected deploy 1>2"}, w.onRecord())
+		all, _, err := w.engine.Rollouts(t.Context(), "api", Page{})
+		require.NoError(t, err)
+		require.Equal(t, before.Add(-tick), all[0].StartedAt, "after the reading before the first that showed it")
+		doc := w.verdict(all[0].ID)
+		require.True(t, doc.Detected)
+		require.Equal(t, alerts.Canary, doc.Strategy)
+		require.Equal(t, Continue, doc.Verdict)
+
+		p.show("2")
+		w.pass(10 * time.Minute)
+		w.restart()
+		w.pass(3 * time.Hour)
+		require.Equal(t, []string{"detected deploy 1>2"}, w.onRecord(), "once is enough, whatever ends and begins anew")
+		p.show("3")
+		w.pass(2 * tick)
+		require.Equal(t, []string{"detected deploy 1>2", "detected deploy 2>3"}, w.onRecord())
+	})
+}
+
+func TestAVersionThatIsSeenOnceIsNone(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		w.pass(tick)
+		p.show("<html>")
+		w.pass(tick)
+		p.show("1")
+		w.pass(2 * time.Hour)
+		require.Empty(t, w.onRecord())
+	})
+}
+
+func TestAServiceThatIsSeenForTheFirstTimeIsNoRollout(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		p.show()
+		w.pass(2 * time.Hour) // nothing answers
+		p.show("2")
+		w.pass(time.Hour)
+		require.Empty(t, w.onRecord(), "what was before it is not known any more")
+	})
+}
+
+func TestWhatAToolRegisteredIsNotDetectedAgain(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		w.registerVersion("2")
+		w.pass(7 * time.Minute) // it builds up
+		p.show("1", "2")
+		w.pass(20 * time.Minute)
+		p.show("2")
+		w.pass(4 * time.Hour)
+		require.Equal(t, []string{"deploy >2"}, w.onRecord())
+	})
+}
+
+func TestAToolMayCallAVersionOtherwise(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		r, _ := w.registerVersion("v2.0.0")
+		w.pass(time.Minute)
+		p.show("sha-2")
+		w.pass(6 * time.Minute)
+		_, err := w.engine.Finish(t.Context(), r.ID, Promoted)
+		require.NoError(t, err)
+		w.restart()
+		w.pass(2 * time.Hour)
+		require.Equal(t, []string{"deploy >v2.0.0"}, w.onRecord())
+	})
+}
+
+func TestTheToolThatComesLateAdoptsWhatWasDetected(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		w.pass(tick)
+		p.show("2")
+		w.pass(4 * time.Minute)
+		require.Equal(t, []string{"detected deploy 1>2"}, w.onRecord())
+		r, created := w.registerVersion("2")
+		require.False(t, created)
+		require.Equal(t, []string{"deploy 1>2"}, w.onRecord())
+		require.Equal(t, "c0ffee", r.Commit)
+		require.Equal(t, alerts.Rolling, r.Strategy, "the tool knows")
+		require.Equal(t, "b", r.Baseline.ID)
+		again, created := w.registerVersion("2")
+		require.False(t, created)
+		require.Equal(t, r.ID, again.ID, "its key is kept")
+
+		w.restart()
+		w.pass(tick)
+		doc := w.verdict(r.ID)
+		require.Equal(t, alerts.Rolling, doc.Strategy)
+		require.False(t, doc.Detected)
+		w.pass(30 * time.Minute)
+		require.Equal(t, Continue, w.verdict(r.ID).Verdict, "a canary would have been promoted by now")
+		require.Equal(t, []string{"deploy 1>2"}, w.onRecord())
+	})
+}
+
+func TestAToolThatComesMuchLaterBeginsAnew(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		w.pass(tick)
+		p.show("2")
+		w.pass(15 * time.Minute)
+		_, created := w.registerVersion("2")
+		require.True(t, created)
+		w.pass(2 * time.Hour)
+		require.Equal(t, []string{"detected deploy 1>2", "deploy >2"}, w.onRecord())
+	})
+}
+
+func TestTheWayBackIsDetectedToo(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		w.pass(tick)
+		p.show("1", "2")
+		w.pass(5 * time.Minute)
+		p.show("1")
+		w.pass(time.Minute)
+		require.Equal(t, []string{"detected deploy 1>2"}, w.onRecord(), "a minute without it may be chance")
+		w.pass(time.Minute + tick)
+		require.Equal(t, []string{"detected deploy 1>2", "detected rollback 2>1"}, w.onRecord())
+		w.restart()
+		w.pass(20 * time.Minute)
+		p.show("2")
+		w.pass(3 * time.Minute)
+		require.Equal(t, []string{"detected deploy 1>2", "detected rollback 2>1", "detected deploy 1>2"}, w.onRecord(), "it is tried again")
+	})
+}
+
+func TestABalancerThatAnswersForBothIsNoWayBack(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		w.pass(tick)
+		for i := range 400 {
+			p.show("1")
+			if i%6 == 0 {
+				p.show("2")
+			}
+			w.pass(tick)
+		}
+		require.Equal(t, []string{"detected deploy 1>2"}, w.onRecord())
+	})
+}
+
+func TestAWayBackThatTheToolToldOfIsNotDetected(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		r, _ := w.registerVersion("2")
+		p.show("2")
+		w.pass(5 * time.Minute)
+		p.show("1")
+		w.pass(time.Minute)
+		_, err := w.engine.Finish(t.Context(), r.ID, RolledBack)
+		require.NoError(t, err)
+		w.pass(time.Hour)
+		require.Equal(t, []string{"deploy >2"}, w.onRecord())
+	})
+}
+
+func TestAWindowThatCannotBeReadCostsTheJudgementNothing(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		r, _ := w.registerVersion("2")
+		p.broken = errors.New("window is away")
+		w.pass(time.Hour)
+		require.Equal(t, Continue, w.verdict(r.ID).Verdict)
+		p.broken = nil
+		p.show("3")
+		w.pass(2 * tick)
+		require.Equal(t, []string{"deploy >2"}, w.onRecord(), "it may be what the tool calls 2")
+	})
+}
