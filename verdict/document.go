@@ -26,7 +26,8 @@ type Document struct {
 	Percent       int                `json:"percent"`  // 100 only when the verdict is promote
 	Progress      string             `json:"progress"` // one sentence
 	Phase         string             `json:"phase"`
-	Seq           int64              `json:"seq"` // counts transitions
+	LooksAt       []string           `json:"looksAt,omitempty"` // the gates that the phase is about, where there are several phases
+	Seq           int64              `json:"seq"`               // counts transitions
 	AsOf          time.Time          `json:"asOf"`
 	ValidUntil    time.Time          `json:"validUntil"`
 	DryRun        bool               `json:"dryRun"`

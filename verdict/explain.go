@@ -28,6 +28,7 @@ func (c *sitting) document(d decision) Document {
 		Percent:      c.percent(d.word),
 		Progress:     c.progress(d),
 		Phase:        c.policy.Phase(c.Strategy, c.elapsed),
+		LooksAt:      c.looksAt(),
 		AsOf:         c.now,
 		ValidUntil:   c.now.Add(c.policy.Validity),
 		DryRun:       c.policy.DryRun,

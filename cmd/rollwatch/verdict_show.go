@@ -28,7 +28,7 @@ func showVerdict(w io.Writer, a *answer, form string) error {
 	line("rollout", "%s: %s %s, %s%s", d.Rollout, d.Service, d.Version, d.Strategy, detected)
 	line("verdict", "%s", describeVerdict(d))
 	line("progress", "%s", oneLine(d.Progress))
-	line("phase", "%s, %d %%", d.Phase, d.Percent)
+	line("phase", "%s, %d %%%s", d.Phase, d.Percent, prefixed(", looks at ", strings.Join(d.LooksAt, ", ")))
 	if d.Stage != nil {
 		line("stage", "%s", describeStage(*d.Stage))
 	}
