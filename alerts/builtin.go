@@ -47,6 +47,10 @@ func (g Gate) tuned(t Tuning) Gate {
 	if t.Factor != nil {
 		g.Factor = *t.Factor
 	}
+	if t.RequireDetectable != nil {
+		g.RequireDetectable = t.RequireDetectable
+		g.Required = g.Required || *t.RequireDetectable > 0
+	}
 	g.Mode = cmp.Or(t.Mode, g.Mode)
 	g.InGrace = FiresInGrace(g.Name)
 	g.Required = required(t.Required, g.Mode, g.Required)

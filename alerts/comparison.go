@@ -22,6 +22,18 @@ const (
 	blipsTried   = 8             // the worst stretches of that length that are left out in turn
 )
 
+// bySequentialTest are gates that are no Compare and test in that way all the same.
+var bySequentialTest = []string{"queue_rate", "queue_failures", "tenant_errors"}
+
+// Alpha bounds the chance that the gate fires in a whole watch on a version that
+// is as good as the old one; 0 of a gate that makes no statistical claim.
+func (g Gate) Alpha() float64 {
+	if g.Compare != nil || slices.Contains(bySequentialTest, g.Name) {
+		return compareAlpha
+	}
+	return 0
+}
+
 // A Comparison is what a gate compares in two arms.
 type Comparison struct {
 	Sides   []Side // several are averaged

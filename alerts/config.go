@@ -18,6 +18,8 @@ type Tuning struct {
 	Factor   *float64        `yaml:"factor,omitempty"`
 	Mode     Mode            `yaml:"mode,omitempty" jsonschema:"enum=observe,enum=hold,enum=enforce"`
 	Required *bool           `yaml:"required,omitempty"`
+	// RequireDetectable is the ratio to the baseline that the traffic must be enough to find, before a rollout is promoted.
+	RequireDetectable *float64 `yaml:"require_detectable,omitempty" jsonschema:"minimum=0"`
 }
 
 // A Custom gate is a PromQL signal with a limit, written by the user.

@@ -25,6 +25,11 @@ type Gate struct {
 	InGrace  bool // may fire while the rollout warms up
 	Required bool // its missing keeps a rollout from being promoted
 
+	// RequireDetectable is the ratio to the baseline that so much traffic must be
+	// able to prove before a rollout is promoted; 0: whatever it proves will do,
+	// nil: as the judge says.
+	RequireDetectable *float64
+
 	// Applies says whether the service configures the gate's signal.
 	Applies func(*Service) bool
 
@@ -110,8 +115,12 @@ func (g Gate) evaluate(ctx context.Context, counts *Counts, scene Scene) (Findin
 func (g Gate) finding(state State) Finding {
 	return Finding{
 		Gate: g.Name, State: state, Mode: g.Mode, Unit: g.Unit, Required: g.Required, InGrace: g.InGrace,
+		Counts: g.counts(), RequireDetectable: g.RequireDetectable,
 	}
 }
+
+// counts says whether the gate tells the smallest effect that it would find.
+func (g Gate) counts() bool { return g.Count != nil || g.Compare != nil }
 
 // blame attributes the finding, and says why.
 func (f *Finding) blame(cause Cause, why string) {

@@ -78,6 +78,9 @@ type Finding struct {
 	// would prove; 0 when none does, or when the gate does not count.
 	MinDetectable float64 `json:"-"`
 
+	Counts            bool     `json:"-"` // MinDetectable is told, also where it is 0
+	RequireDetectable *float64 `json:"-"` // of the gate
+
 	// What the judge needs besides (judgement, sections 5 and 6).
 	Required bool      `json:"required"`       // its missing keeps a rollout from being promoted
 	InGrace  bool      `json:"-"`              // may fire while the rollout warms up

@@ -190,12 +190,32 @@ func (t Tuning) validate(gate Gate, f *faults) {
 	case !(*t.Factor > 1) || math.IsInf(*t.Factor, 0):
 		f.add(path+".factor", fmt.Sprintf("%g would fire on a service that is as it was", *t.Factor), "use more than 1, as in 3")
 	}
+	if t.RequireDetectable != nil {
+		t.validateDetectable(gate, path+".require_detectable", f)
+	}
 	switch {
 	case t.Mode == "", t.Mode == Observe, t.Mode == Hold:
 	case t.Mode != Enforce:
 		f.add(path+".mode", fmt.Sprintf("mode %q is unknown", t.Mode), "use observe, hold or enforce")
 	case gate.Mode == Hold:
 		f.add(path+".mode", gate.Name+" compares with no baseline, so it can hold but not roll back", "use hold or observe")
+	}
+}
+
+// LeastDetectable is the smallest ratio to the baseline that a comparison ever
+// says it would find: what is not over 1.5 times as bad is excused.
+const LeastDetectable = 1.75
+
+func (t Tuning) validateDetectable(gate Gate, path string, f *faults) {
+	switch x := *t.RequireDetectable; {
+	case !gate.counts():
+		f.add(path, gate.Name+" says of no effect how large it must be to be found", "leave require_detectable out")
+	case x != 0 && !(x >= LeastDetectable) || math.IsInf(x, 0):
+		f.add(path, fmt.Sprintf("no traffic would prove a version %g times as bad", x), fmt.Sprintf("use %g or more, as in 3, or 0 to require nothing", LeastDetectable))
+	case x > 0 && t.Required != nil && !*t.Required:
+		f.add(path, "what is not required blocks no promotion", "leave required: false out")
+	case x > 0 && t.Mode == Observe:
+		f.add(path, "a gate that only observes blocks no promotion", "use mode hold or enforce")
 	}
 }
 

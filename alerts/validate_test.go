@@ -68,6 +68,13 @@ func TestTuningFaultsNameTheFieldAndTheCure(t *testing.T) {
 		`queue_failed: {for: 5m}`:                                              "$.queue_failed.for: queue_failed counts from the start of the rollout: leave `for` out",
 		`error_ratio: {for: 0s}`:                                               "$.error_ratio.for: a window must be longer than nothing: use a duration, as in 5m",
 		`queue_failed: {mode: enforce}`:                                        "$.queue_failed.mode: queue_failed compares with no baseline, so it can hold but not roll back: use hold or observe",
+		`canary_errors: {require_detectable: 3}`:                               "",
+		`error_ratio: {require_detectable: 0}`:                                 "",
+		`canary_errors: {require_detectable: 1.5}`:                             "$.canary_errors.require_detectable: no traffic would prove a version 1.5 times as bad: use 1.75 or more, as in 3, or 0 to require nothing",
+		`canary_errors: {require_detectable: .nan}`:                            "$.canary_errors.require_detectable: no traffic would prove a version NaN times as bad: use 1.75 or more, as in 3, or 0 to require nothing",
+		`queue_stalled: {require_detectable: 3}`:                               "$.queue_stalled.require_detectable: queue_stalled says of no effect how large it must be to be found: leave require_detectable out",
+		`canary_latency: {require_detectable: 3, required: false}`:             "$.canary_latency.require_detectable: what is not required blocks no promotion: leave required: false out",
+		`canary_latency: {require_detectable: 3, mode: observe}`:               "$.canary_latency.require_detectable: a gate that only observes blocks no promotion: use mode hold or enforce",
 		`outage: {mode: warn}`:                                                 `$.outage.mode: mode "warn" is unknown: use observe, hold or enforce`,
 	} {
 		t.Run(text, func(t *testing.T) {

@@ -35,7 +35,7 @@ type Document struct {
 	Reasons       []alerts.Finding   `json:"reasons"`            // what fires or pends, what decided first
 	Missing       []Missing          `json:"missing"`
 	Findings      []alerts.Finding   `json:"gates,omitempty"`         // every finding, by gate; not in events
-	MinDetectable map[string]float64 `json:"minDetectable,omitempty"` // by gate: the smallest ratio to the baseline that would be found
+	MinDetectable map[string]float64 `json:"minDetectable,omitempty"` // by gate that counts: the smallest ratio to the baseline that would be found, 0: none
 	SupersededBy  string             `json:"supersededBy,omitempty"`
 	Override      *Override          `json:"override,omitempty"`
 	Action        *Action            `json:"action,omitempty"`

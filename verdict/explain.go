@@ -3,6 +3,7 @@ package verdict
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -145,11 +146,12 @@ func (c *sitting) missing() []Missing {
 	return missing
 }
 
-// minDetectable is, by gate, the smallest change that would have been found.
+// minDetectable is, by gate that counts, the smallest ratio to the baseline that
+// would have been found; 0 where none would.
 func (c *sitting) minDetectable() map[string]float64 {
 	ratios := make(map[string]float64)
 	for _, f := range c.findings {
-		if f.MinDetectable > 0 && isNumber(f.MinDetectable) {
+		if f.Counts && isNumber(f.MinDetectable) {
 			ratios[f.Gate] = f.MinDetectable
 		}
 	}
@@ -171,6 +173,14 @@ func stateInWords(s alerts.State) string {
 
 func coverageInWords(coverage float64) string {
 	return fmt.Sprintf("observed in %.0f%% of the time, %.0f%% needed", 100*coverage, 100*neededCoverage)
+}
+
+// blindInWords is rounded up: what is said to be found would be.
+func blindInWords(f alerts.Finding, wanted float64) string {
+	if f.MinDetectable == 0 {
+		return fmt.Sprintf("so few observations (n=%.0f) find no effect, %gx must be found", f.N, wanted)
+	}
+	return fmt.Sprintf("so few observations (n=%.0f) find %.1fx the baseline or more, %gx must be found", f.N, math.Ceil(10*f.MinDetectable)/10, wanted)
 }
 
 func thinInWords(n float64) string {

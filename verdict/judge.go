@@ -229,8 +229,20 @@ func (c *sitting) uncovered(f alerts.Finding) string {
 	case f.Thin:
 		return thinInWords(f.N)
 	default:
+		return c.blind(f)
+	}
+}
+
+// blind says that a gate would not have found what it is required to find.
+func (c *sitting) blind(f alerts.Finding) string {
+	wanted := c.policy.Detectable
+	if f.RequireDetectable != nil {
+		wanted = *f.RequireDetectable
+	}
+	if !f.Counts || wanted == 0 || f.MinDetectable > 0 && f.MinDetectable <= wanted {
 		return ""
 	}
+	return blindInWords(f, wanted)
 }
 
 func isNumber(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

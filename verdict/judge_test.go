@@ -339,3 +339,34 @@ func TestNumbersThatJSONCannotCarryAreLeftOut(t *testing.T) {
 	})
 	require.Equal(t, alerts.Finding{Evidence: &alerts.Evidence{Method: "threshold"}}, f)
 }
+
+func TestWhatWouldNotHaveBeenFoundIsNotPromotedWhereItMustBe(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	r := Rollout{Registration: Registration{Service: "api", Strategy: alerts.BlueGreen, Kind: Deploy, StartedAt: now.Add(-6 * time.Minute)}}
+	judged := func(policy, detectable float64, gate *float64) Document {
+		p := defaultPolicy()
+		p.Detectable = policy
+		f := alerts.Finding{
+			Gate: "error_ratio", State: alerts.OK, Mode: alerts.Enforce, Required: true, Seen: true, LastSeen: now, Coverage: 1, N: 1000,
+			Counts: true, MinDetectable: detectable, RequireDetectable: gate,
+		}
+		return Judge(r, but(healthy(now), f), p, now)
+	}
+	require.Equal(t, Promote, judged(0, 7, nil).Verdict, "nothing is required")
+	require.Equal(t, Promote, judged(3, 2.5, nil).Verdict)
+	require.InDelta(t, 2.5, judged(3, 2.5, nil).MinDetectable["error_ratio"], 0)
+	require.NotContains(t, judged(3, 2.5, nil).MinDetectable, "target_down", "it counts nothing")
+
+	doc := judged(3, 3.01, nil)
+	require.Equal(t, HoldOn, doc.Verdict)
+	require.Equal(t, "so few observations (n=1000) find 3.1x the baseline or more, 3x must be found", doc.Missing[0].Why)
+	require.Equal(t, []Word{Promote}, doc.Missing[0].Blocks)
+	doc = judged(3, 0, nil)
+	require.Equal(t, HoldOn, doc.Verdict)
+	require.Equal(t, "hold: error_ratio: so few observations (n=1000) find no effect, 3x must be found", doc.Progress)
+	require.Zero(t, doc.MinDetectable["error_ratio"])
+	require.Contains(t, doc.MinDetectable, "error_ratio", "that it finds nothing is said")
+
+	require.Equal(t, Promote, judged(3, 7, new(0.0)).Verdict, "the gate's own wins")
+	require.Equal(t, HoldOn, judged(0, 7, new(5.0)).Verdict)
+}

@@ -1,6 +1,8 @@
 package verdict
 
 import (
+	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -21,6 +23,8 @@ type Config struct {
 	Grace model.Duration `yaml:"grace" jsonschema:"default=1m"`
 	// MinRequests is how many requests must have been counted before a gate speaks for a promotion.
 	MinRequests float64 `yaml:"min_requests" jsonschema:"minimum=0,default=100"`
+	// RequireDetectable is the ratio to the baseline that the traffic must be enough to find, for each required gate that counts, before a rollout is promoted; 0 requires nothing.
+	RequireDetectable float64 `yaml:"require_detectable" jsonschema:"minimum=0,default=0"`
 	// DryRun judges and tells, but opens every gate.
 	DryRun bool `yaml:"dry_run" jsonschema:"default=false"`
 	// Watch is how long rollouts are watched.
@@ -63,7 +67,7 @@ func DefaultConfig() Config {
 // isZero says whether nothing was configured.
 func (c Config) isZero() bool {
 	w := c.Watch
-	return c.Grace == 0 && c.MinRequests == 0 && !c.DryRun && c.Retention == 0 &&
+	return c.Grace == 0 && c.MinRequests == 0 && c.RequireDetectable == 0 && !c.DryRun && c.Retention == 0 &&
 		w.Rolling == 0 && w.RollingPhases == nil && w.BlueGreen == 0 && w.Canary == 0 && w.After == 0
 }
 
@@ -78,6 +82,10 @@ func (c Config) Validate() []probe.Fault {
 	}
 	if c.MinRequests < 0 {
 		fault("$.min_requests", "a number of requests cannot be negative", "use 0 or more (100 by default)")
+	}
+	if x := c.RequireDetectable; x != 0 && !(x >= alerts.LeastDetectable) || math.IsInf(x, 0) {
+		fault("$.require_detectable", fmt.Sprintf("no traffic would prove a version %g times as bad", x),
+			fmt.Sprintf("use %g or more, as in 3, or 0 to require nothing", alerts.LeastDetectable))
 	}
 	watches := []struct {
 		key    string
@@ -111,19 +119,21 @@ type Policy struct {
 	BlueGreen     time.Duration
 	Canary        time.Duration
 	After         time.Duration // from the start
+	Detectable    float64       // the ratio to the baseline that must be found if it is there; 0: none
 	Validity      time.Duration // how long a judgement may be believed
 }
 
 // Policy returns what the judge goes by when it judges once an interval.
 func (c Config) Policy(interval time.Duration) Policy {
 	p := Policy{
-		Grace:     time.Duration(c.Grace),
-		DryRun:    c.DryRun,
-		Rolling:   time.Duration(c.Watch.Rolling),
-		BlueGreen: time.Duration(c.Watch.BlueGreen),
-		Canary:    time.Duration(c.Watch.Canary),
-		After:     time.Duration(c.Watch.After),
-		Validity:  staleAfter * interval,
+		Grace:      time.Duration(c.Grace),
+		DryRun:     c.DryRun,
+		Rolling:    time.Duration(c.Watch.Rolling),
+		BlueGreen:  time.Duration(c.Watch.BlueGreen),
+		Canary:     time.Duration(c.Watch.Canary),
+		After:      time.Duration(c.Watch.After),
+		Detectable: c.RequireDetectable,
+		Validity:   staleAfter * interval,
 	}
 	for _, end := range c.Watch.RollingPhases {
 		p.RollingPhases = append(p.RollingPhases, time.Duration(end))

@@ -45,6 +45,7 @@ func TestConfigFaults(t *testing.T) {
 	for path, change := range map[string]func(*Config){
 		"$.grace":                func(c *Config) { c.Grace = 3 * minute },
 		"$.min_requests":         func(c *Config) { c.MinRequests = -1 },
+		"$.require_detectable":   func(c *Config) { c.RequireDetectable = 1.2 },
 		"$.watch.canary":         func(c *Config) { c.Watch.Canary = minute },
 		"$.watch.after":          func(c *Config) { c.Watch.After = -1 },
 		"$.watch.rolling_phases": func(c *Config) { c.Watch.RollingPhases = []model.Duration{minute, minute} },
