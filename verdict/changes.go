@@ -116,7 +116,11 @@ func (e *Engine) alter(ctx context.Context, w *watch, override *Override, change
 	}
 	doc := shown
 	if !(before.Final && r.Final) {
-		doc = Judge(r, shown.Findings, e.policy, time.Now().UTC())
+		now := time.Now().UTC()
+		doc = Judge(r, shown.Findings, e.policy, now)
+		if doc.Verdict == Rollback {
+			doc.Action = advise(r, e.survey(ctx, r, now))
+		}
 	}
 	if err := e.settle(ctx, w, r, doc, override); err != nil {
 		return e.unavailable(err)

@@ -54,11 +54,18 @@ type Missing struct {
 type Action struct {
 	Kind         string   `json:"kind"` // flag, image or revert
 	Flag         string   `json:"flag,omitempty"`
+	Switch       string   `json:"switch,omitempty"` // where and how the flag is switched off: "redis main: SET ff:checkout-v2 false"
 	Image        string   `json:"image,omitempty"`
 	Commit       string   `json:"commit,omitempty"`
 	Alternatives []Action `json:"alternatives,omitempty"`
 	BlockedBy    []string `json:"blockedBy"`         // "schema": what was migrated no longer fits the previous version
 	Reverse      []string `json:"reverse,omitempty"` // scripts to run with it, in this order
+
+	// Of all ways together, so in the first only: what became different in the
+	// databases since the registration, what breaks the previous version first; and
+	// what to know besides, in sentences.
+	Schema []alerts.SchemaChange `json:"schema,omitempty"`
+	Notes  []string              `json:"notes,omitempty"`
 }
 
 // Stale says whether the Document must not be believed any more at now. A

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/collector"
+	"github.com/rollwatch/rollwatch/probes/flags"
 )
 
 const (
@@ -38,6 +39,11 @@ type Options struct {
 	Window   collector.Window
 	Ledger   *Ledger
 	Interval time.Duration // between two judgements, and between two scrapes
+
+	// Inspect reads what databases look like now, by the names of their targets, in
+	// the time that ctx leaves; nil: no schema is compared.
+	Inspect func(ctx context.Context, databases []string) []collector.Inspection
+	Flags   []*flags.Config // the stores in which declared feature flags are looked up
 
 	Endpoints []Endpoint  // who is owed which events
 	Link      Linker      // where a finding is explained; nil: findings carry no link

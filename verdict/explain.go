@@ -45,7 +45,7 @@ func (c *sitting) document(d decision) Document {
 		doc.Override = &override
 	}
 	if d.word == Rollback {
-		doc.Action = advise(c.Rollout)
+		doc.Action = advise(c.Rollout, ground{})
 	}
 	return doc
 }

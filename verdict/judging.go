@@ -40,6 +40,9 @@ func (e *Engine) judge(ctx context.Context, w *watch) error {
 			return failed(span, readErr)
 		}
 	}
+	if doc.Verdict == Rollback {
+		doc.Action = advise(r, e.survey(ctx, r, now))
+	}
 	if err := e.settle(ctx, w, r, doc, nil); err != nil {
 		return failed(span, err)
 	}

@@ -59,7 +59,8 @@ func selectRollouts(ctx context.Context, q querier, clause string, args ...any) 
 	return found, last, addHistory(ctx, q, found)
 }
 
-// addHistory gives the rollouts their stages and their newest override.
+// addHistory gives the rollouts their stages, their newest override and the marks
+// of their schemas.
 func addHistory(ctx context.Context, q querier, rollouts []Rollout) error {
 	if len(rollouts) == 0 {
 		return nil
@@ -89,7 +90,7 @@ func addHistory(ctx context.Context, q querier, rollouts []Rollout) error {
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	return addOverrides(ctx, q, byID, in, ids)
+	return errors.Join(addOverrides(ctx, q, byID, in, ids), addSchemas(ctx, q, byID, in, ids))
 }
 
 func addOverrides(ctx context.Context, q querier, byID map[string]*Rollout, in string, ids []any) error {
@@ -241,9 +242,15 @@ func (l *Ledger) register(ctx context.Context, reg registration) (Rollout, error
 		if err := reg.keep(ctx, tx, r.ID); err != nil {
 			return err
 		}
+		if err := keepSchemas(ctx, tx, r); err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, `UPDATE rollouts SET superseded_by = ? WHERE service = ? AND final = 0 AND superseded_by = '' AND id <> ?`, r.ID, r.Service, r.ID)
 		return err
 	})
+	for i := range r.Schemas {
+		r.Schemas[i].body = nil // the ledger has it
+	}
 	return r, err
 }
 
@@ -310,6 +317,10 @@ func (l *Ledger) forget(ctx context.Context, before time.Time) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM rollouts WHERE final = 1 AND registered_at < ?
 			AND n NOT IN (SELECT max(n) FROM rollouts GROUP BY service)
 			AND id NOT IN (SELECT t.rollout FROM deliveries d JOIN transitions t ON t.event = d.event WHERE d.state = 'owed')`, nanos(before))
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM schemas WHERE id NOT IN (SELECT schema FROM rollout_schemas)`)
 		return err
 	})
 }

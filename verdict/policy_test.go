@@ -71,13 +71,14 @@ func TestAdvice(t *testing.T) {
 	require.Equal(t, &Action{
 		Kind: "flag", Flag: "checkout-v2", BlockedBy: []string{},
 		Alternatives: []Action{
+			{Kind: "flag", Flag: "other", BlockedBy: []string{}},
 			{Kind: "image", Image: "api:2.3.9", BlockedBy: []string{}, Reverse: scripts},
 			{Kind: "revert", Commit: "abc", BlockedBy: []string{}, Reverse: scripts},
 		},
-	}, advise(r))
+	}, advise(r, ground{}))
 
 	r.FeatureFlags = nil
 	r.Migrations = append(r.Migrations, Migration{Name: "4", Kind: Breaking})
-	require.Equal(t, []string{"schema"}, advise(r).BlockedBy)
-	require.Nil(t, advise(Rollout{}))
+	require.Equal(t, []string{"schema"}, advise(r, ground{}).BlockedBy)
+	require.Nil(t, advise(Rollout{}, ground{}))
 }

@@ -87,6 +87,7 @@ type Rollout struct {
 	Outcome      Outcome         `json:"outcome,omitempty"`
 	FinishedAt   time.Time       `json:"finished_at,omitzero"`
 	Baseline     alerts.Baseline `json:"baseline"`
+	Schemas      []FrozenSchema  `json:"schemas,omitempty"` // of the databases that the service names
 }
 
 // A Stage is a step of a canary or a note on the way.

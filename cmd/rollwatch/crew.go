@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollwatch/rollwatch/collector"
+	"github.com/rollwatch/rollwatch/probes/flags"
 	"github.com/rollwatch/rollwatch/verdict"
 	"github.com/rollwatch/rollwatch/verdict/webhook"
 )
@@ -63,6 +64,7 @@ func (a *app) newEngine(ctx context.Context, c *crew) (*verdict.Engine, error) {
 	engine, err := verdict.NewEngine(ctx, verdict.Options{
 		Config: c.config.Judge, Services: c.config.Services, Gates: c.config.Gates,
 		Window: a.window, Ledger: a.ledger, Interval: time.Duration(c.config.Interval),
+		Inspect: a.schedule.Inspect, Flags: flagStores(c.config),
 		Endpoints: webhook.Endpoints(c.config.Webhooks), OnOwed: c.deliverer.Wake, Log: a.log,
 		Link: verdict.NewLinker(c.config.API.ExternalURL),
 	})
@@ -71,6 +73,17 @@ func (a *app) newEngine(ctx context.Context, c *crew) (*verdict.Engine, error) {
 	}
 	c.engine = engine
 	return engine, nil
+}
+
+// flagStores are where an application's feature flags are kept.
+func flagStores(config *Config) []*flags.Config {
+	var stores []*flags.Config
+	for _, entry := range config.Targets {
+		if store, ok := entry.Config.(*flags.Config); ok {
+			stores = append(stores, store)
+		}
+	}
+	return stores
 }
 
 // start sets everybody to work. A crew that was stopped can start again.

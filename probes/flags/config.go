@@ -114,6 +114,21 @@ func (c *Config) Open(links probe.Links) (probe.Probe, error) {
 
 func (c *Config) prefix() string { return cmp.Or(c.Prefix, DefaultPrefix) }
 
+// Off says in one line where a flag is switched off for everybody who has no value
+// of their own: the command for Redis, or what to toggle on the Unleash server.
+func (c *Config) Off(flag string) string {
+	if c.Kind == KindUnleash {
+		return "unleash " + c.Name + ": toggle " + flag + " off"
+	}
+	return "redis " + c.Redis + ": SET " + c.prefix() + ":" + flag + " false"
+}
+
+// OverrideKey is the pattern of the keys under which those of a scope (one of
+// Scopes) have values of their own.
+func (c *Config) OverrideKey(flag, scope string) string {
+	return c.prefix() + ":" + flag + ":" + scope + ":<id>"
+}
+
 // key is the key of the Unleash server as it is now.
 func (c *Config) key() (probe.Secret, error) {
 	if c.APIKeyFile != "" {

@@ -75,8 +75,8 @@ func parseValue(text string) state {
 	return off
 }
 
-// The scopes of overrides.
-var scopes = []string{"company", "workspace"}
+// Scopes are those of overrides.
+var Scopes = []string{"company", "workspace"}
 
 // parseKey takes a key <prefix>:<flag> or <prefix>:<flag>:<scope>:<id> apart;
 // of is empty, or <scope>:<id>.
@@ -85,7 +85,7 @@ func parseKey(key, prefix string) (name, scope, of string, ok bool) {
 	if !ok {
 		return "", "", "", false
 	}
-	for _, s := range scopes {
+	for _, s := range Scopes {
 		if name, id, found := strings.Cut(rest, ":"+s+":"); found && validName(name) && id != "" {
 			return name, s, s + ":" + id, true
 		}

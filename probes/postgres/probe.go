@@ -24,10 +24,11 @@ type reader struct {
 	session *session
 	asides  map[string]*aside // views that are read by themselves, by name
 	survey  *surveyor
+	beside  turn // of the connection beside the session
 }
 
 func newProbe(config Config) *reader {
-	return &reader{config: config, asides: map[string]*aside{}, survey: newSurveyor(config)}
+	return &reader{config: config, asides: map[string]*aside{}, survey: newSurveyor(config), beside: make(turn, 1)}
 }
 
 // target is where to connect, read afresh so that a rotated password works.
@@ -57,7 +58,7 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	}
 	r.survey.addTo(c, time.Now())
 	slices.SortStableFunc(c.views, func(a, b probe.View) int { return cmp.Compare(place(a), place(b)) })
-	return probe.Reading{Samples: c.samples, Views: c.views, Details: c.details()}, nil
+	return probe.Reading{Samples: c.samples, Views: c.views, Details: c.details(), Schema: c.schema}, nil
 }
 
 // place is where a view of the hot path stands in the table; the others follow

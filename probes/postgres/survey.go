@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -52,6 +53,7 @@ type finding struct {
 	at      time.Time
 	samples []probe.Sample
 	view    probe.View
+	schema  *probe.Schema
 }
 
 func newSurveyor(config Config) *surveyor {
@@ -61,6 +63,10 @@ func newSurveyor(config Config) *surveyor {
 // Discover connects as a new client would, times that, and does the chores that
 // are due.
 func (r *reader) Discover(ctx context.Context) error {
+	if err := r.beside.take(ctx); err != nil {
+		return inTime(ctx, err)
+	}
+	defer r.beside.give()
 	config, err := r.target()
 	if err != nil {
 		return err
@@ -78,7 +84,7 @@ func (r *reader) Discover(ctx context.Context) error {
 		return err
 	}
 	for _, due := range r.survey.due(start) {
-		c.samples, c.views = nil, nil // what is known of the server stays
+		c.samples, c.views, c.schema = nil, nil, nil // what is known of the server stays
 		view, err := s.survey(ctx, c, due.view, at)
 		if err != nil {
 			return err
@@ -86,7 +92,8 @@ func (r *reader) Discover(ctx context.Context) error {
 		if due.wanted && view.State == probe.ViewAbsent {
 			view.State = probe.ViewFailed
 		}
-		r.survey.keep(finding{at: start, samples: c.samples, view: view})
+		c.schema.Stamp(start)
+		r.survey.keep(finding{at: start, samples: c.samples, view: view, schema: c.schema})
 	}
 	return nil
 }
@@ -181,5 +188,6 @@ func (s *surveyor) addTo(c *cycle, now time.Time) {
 		}
 		c.add(f.samples...)
 		c.views = append(c.views, f.view)
+		c.schema = cmp.Or(f.schema, c.schema)
 	}
 }

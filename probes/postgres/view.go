@@ -63,6 +63,7 @@ var surveyed = []view{
 	{name: "indexes", sql: invalidSQL, take: takeInvalid},
 	{name: "constraints", sql: constraintsSQL, take: takeConstraints},
 	{name: "sequences", sql: sequencesSQL, take: takeSequences},
+	{name: schemaView, sql: schemaSQL, take: takeSchema},
 	{name: "user_tables", sql: tablesSQL, take: takeTables},
 	{name: "user_indexes", sql: indexesSQL, take: takeIndexes},
 	{name: "statements", sql: statementsSQL, take: takeStatements, needs: statementsNeeds},
@@ -84,7 +85,7 @@ var Metrics = slices.Concat(
 	xminMetrics, replicationMetrics, slotMetrics, recoveryMetrics, receiverMetrics,
 	metricsOf(bgwriterColumns), metricsOf(checkpointerColumns), metricsOf(archiverColumns),
 	metricsOf(sizeColumns), settingMetrics, metricsOf(walColumns), metricsOf(roleColumns),
-	invalidMetrics, metricsOf(constraintColumns), sequenceMetrics,
+	invalidMetrics, metricsOf(constraintColumns), sequenceMetrics, []*probe.Metric{schemaColumns},
 	metricsOf(tableColumns), metricsOf(indexColumns), metricsOf(statementColumns),
 	timescaleMetrics, migrationMetrics, integrityMetrics,
 )
@@ -122,7 +123,8 @@ type cycle struct {
 	samples  []probe.Sample
 	views    []probe.View
 	server   server // what the server view found
-	standbys int    // that stream from this server
+	schema   *probe.Schema
+	standbys int // that stream from this server
 }
 
 func (c *cycle) add(samples ...probe.Sample) { c.samples = append(c.samples, samples...) }
@@ -149,6 +151,8 @@ func (c *cycle) take(v view, all []string) {
 		state.State, state.Err = probe.ViewDenied, fmt.Errorf("%w: GRANT pg_monitor TO %s", err, pgx.Identifier{c.server.user}.Sanitize())
 	case errors.Is(err, errNotHere):
 		state.State = probe.ViewAbsent
+	case tooLarge(err):
+		state.State, state.Err = probe.ViewAbsent, err
 	case err != nil:
 		c.samples = c.samples[:before]
 		state.State, state.Err = probe.ViewFailed, err

@@ -108,6 +108,10 @@ type Reading struct {
 	// more of something than it may have: queues, tables, tenants.
 	Dropped int
 
+	// Schema is what the tables of the target look like, if it has tables; that was
+	// found at Schema.ReadAt, which may be minutes ago. Shared, not to be written to.
+	Schema *Schema
+
 	// Details are shown for the target in the health document: version, role,
 	// the components a health endpoint names. JSON values only, no secrets.
 	Details map[string]any
