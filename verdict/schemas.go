@@ -28,8 +28,8 @@ const (
 
 // A FrozenSchema is what a database looked like when a rollout was registered.
 type FrozenSchema struct {
-	Database string    `json:"database"`          // the target
-	ID       string    `json:"id,omitempty"`      // hash of what is in it; empty: it is not known
+	Database string    `json:"database"`     // the target
+	ID       string    `json:"id,omitempty"` // hash of what is in it; empty: it is not known
 	ReadAt   time.Time `json:"read_at,omitzero"`
 	Unknown  string    `json:"unknown,omitempty"` // why it is not known
 
