@@ -55,31 +55,39 @@ func (s Subject) judgesCanary() bool { return s.Strategy == Canary && !s.Promote
 // tell finds how new is told from old in the service's series of requests.
 func tell(scene Scene, requests []collector.Series) arms {
 	service, subject := scene.Service, scene.Subject
-	var idle Labels
-	if canary, ok := service.Tracks[canaryTrack]; ok && subject.judgesCanary() {
-		return arms{subject: selection{with: canary}, control: service.Tracks[stableTrack], scope: canary, tracked: true}
-	} else if ok {
-		idle = canary
-	}
 	versions := map[string]bool{}
 	for _, s := range requests {
 		if v := s.Labels.Get(service.VersionLabel); v != "" {
 			versions[v] = true
 		}
 	}
-	if service.VersionLabel == "" || len(versions) == 0 {
-		return arms{subject: selection{without: idle}, idle: idle}
+	a := armsOf(scene, service.VersionLabel != "" && len(versions) > 0)
+	if a.version == "" {
+		return a
 	}
-	a := arms{
-		subject: selection{with: Labels{service.VersionLabel: subject.Version}}, version: service.VersionLabel,
-		idle:  idle,
-		scope: Labels{service.VersionLabel: subject.Version}, seen: slices.Sorted(maps.Keys(versions)),
-	}
+	a.seen = slices.Sorted(maps.Keys(versions))
 	a.ours, a.former = a.serving(requests, subject.StartedAt.Add(-time.Millisecond))
 	ours, others := a.serving(requests, scene.Now.Add(-staleAfter(scene.Interval)))
 	a.others = others
 	maps.DeleteFunc(a.former, func(instance string, _ bool) bool { return ours[instance] || others[instance] })
 	return a
+}
+
+// armsOf are the arms of a service whose series tell their version, or do not,
+// without the instances.
+func armsOf(scene Scene, versioned bool) arms {
+	service, subject := scene.Service, scene.Subject
+	var idle Labels
+	if canary, ok := service.Tracks[canaryTrack]; ok && subject.judgesCanary() {
+		return arms{subject: selection{with: canary}, control: service.Tracks[stableTrack], scope: canary, tracked: true}
+	} else if ok {
+		idle = canary
+	}
+	if !versioned {
+		return arms{subject: selection{without: idle}, idle: idle}
+	}
+	ours := Labels{service.VersionLabel: subject.Version}
+	return arms{subject: selection{with: ours}, version: service.VersionLabel, idle: idle, scope: ours}
 }
 
 // serving finds the instances that served the version since then, and those

@@ -65,7 +65,7 @@ func BenchmarkJudgement(b *testing.B) {
 		service.Name = fmt.Sprintf("api%d", i)
 		all = append(all, twoThousand(service.Name)...)
 		scenes[i] = Scene{
-			Window: store, Service: &service, Interval: interval, Grace: time.Minute, Counted: &CountFold{},
+			Window: store, Service: &service, Interval: interval, Grace: time.Minute, Kept: &Kept{},
 			Subject: Subject{Service: service.Name, StartedAt: begin.Add(interval)},
 		}
 	}
@@ -86,7 +86,7 @@ func BenchmarkJudgement(b *testing.B) {
 		before := processorTime()
 		for _, scene := range scenes {
 			if scene.Now = at; !kept {
-				scene.Counted = nil
+				scene.Kept = nil
 			}
 			inForce := Gates(Config{}, scene.Service)
 			gates += len(inForce)

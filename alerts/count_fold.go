@@ -18,11 +18,11 @@ import (
 // which it began.
 const settledAfter = 2
 
-// A CountFold is what the gates of one rollout have counted so far, so that each
+// A countFold is what the gates of one rollout have counted so far, so that each
 // judgement reads only what is new. It is nothing but a cache: made anew it reads
 // everything again and is the same. It may be used by several judgements at a time.
 // The zero value is ready.
-type CountFold struct {
+type countFold struct {
 	mu        sync.Mutex
 	of        countFoldOf
 	told      arms      // into which it was counted
@@ -56,7 +56,7 @@ func (n newestOf) add(series []collector.Series) {
 func (n newestOf) series() []collector.Series { return slices.Collect(maps.Values(n)) }
 
 // gather reads what is new, and counts from the start of the rollout to scene.Now.
-func (f *CountFold) gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
+func (f *countFold) gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if of := countFoldOfScene(scene); f.ticker == nil || f.of != of || scene.Now.Before(f.until) {
@@ -90,23 +90,23 @@ func countFoldOfScene(scene Scene) countFoldOf {
 	return countFoldOf{subject.Service, subject.Version, subject.judgesCanary(), subject.StartedAt, scene.Interval}
 }
 
-func (f *CountFold) forget(scene Scene) {
+func (f *countFold) forget(scene Scene) {
 	f.of, f.until = countFoldOfScene(scene), scene.Subject.StartedAt.Add(-lookback*scene.Interval)
 	f.ticker = newTicker(Span{From: scene.Subject.StartedAt}, collector.NewCounter(scene.Interval), scene.Interval)
 	f.requests, f.buckets, f.ups, f.unlabeled = newestOf{}, newestOf{}, map[uint64]collector.Series{}, false
 }
 
 // counted says whether anything was counted for good.
-func (f *CountFold) counted() bool { return len(f.ticker.ticks) > 0 }
+func (f *countFold) counted() bool { return len(f.ticker.ticks) > 0 }
 
 // read returns what is new since f.until, and with its newest points everything
 // that was ever there.
-func (f *CountFold) read(ctx context.Context, scene Scene) (all, fresh read, err error) {
+func (f *countFold) read(ctx context.Context, scene Scene) (all, fresh read, err error) {
 	m, err := scene.Service.meter()
 	if err != nil {
 		return read{}, read{}, err
 	}
-	if fresh, err = readStretch(ctx, scene, m, Span{From: f.until, To: scene.Now}); err != nil {
+	if fresh, err = readRaw(ctx, scene, m, Span{From: f.until, To: scene.Now}); err != nil {
 		return read{}, read{}, err
 	}
 	f.requests.add(fresh.requests)
@@ -116,7 +116,7 @@ func (f *CountFold) read(ctx context.Context, scene Scene) (all, fresh read, err
 }
 
 // settle counts for good what was read up to that time.
-func (f *CountFold) settle(fresh read, until time.Time) {
+func (f *countFold) settle(fresh read, until time.Time) {
 	if !until.After(f.until) {
 		return
 	}

@@ -88,7 +88,7 @@ func TestWhatIsKeptIsWhatWouldBeCountedAnew(t *testing.T) {
 				pods = append(pods, p)
 			}
 			scene := Scene{
-				Window: window, Service: service, Interval: interval, Grace: time.Minute, Counted: &CountFold{},
+				Window: window, Service: service, Interval: interval, Grace: time.Minute, Kept: &Kept{},
 				Subject: Subject{Service: "api", Version: "2", Strategy: Rolling, StartedAt: begin.Add(10 * interval)},
 			}
 			for tick := range 80 {
@@ -115,7 +115,7 @@ func TestWhatIsKeptIsWhatWouldBeCountedAnew(t *testing.T) {
 				kept, err := Gather(t.Context(), scene)
 				require.NoError(t, err)
 				anew := scene
-				anew.Counted = nil
+				anew.Kept = nil
 				want, err := Gather(t.Context(), anew)
 				require.NoError(t, err)
 				require.Equal(t, want, kept, "after %d ticks", tick)

@@ -145,9 +145,9 @@ type Scene struct {
 	After    time.Time // what came before it is no evidence either (an override); zero: nothing more
 	Policy   Policy
 
-	// Counted is what earlier judgements of the same rollout counted; nil: it is
-	// counted anew.
-	Counted *CountFold
+	// Kept is what earlier judgements of the same rollout worked out; nil: everything
+	// is worked out anew.
+	Kept *Kept
 }
 
 // Policy is the part of the `judge:` section that gates need.

@@ -26,9 +26,9 @@ func Gather(ctx context.Context, scene Scene) (Counts, error) { return gather(ct
 // gather reads the counts, where it is asked for by instance besides: that is
 // costly where there are many, and only needed when a gate fires.
 func gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
-	fold := scene.Counted
-	if fold == nil || byPod {
-		fold = &CountFold{}
+	fold := &countFold{}
+	if scene.Kept != nil && !byPod {
+		fold = &scene.Kept.counts
 	}
 	return fold.gather(ctx, scene, byPod)
 }
@@ -69,16 +69,22 @@ func readSeries(ctx context.Context, scene Scene, span Span) (read, error) {
 		return read{}, err
 	}
 	span.From = span.From.Add(-lookback * scene.Interval)
-	r, err := readStretch(ctx, scene, m, span)
+	return readStretch(ctx, scene, m, span, collector.NewCounter(scene.Interval))
+}
+
+// readStretch reads what a meter knows of a stretch of time and has the counter
+// observe it.
+func readStretch(ctx context.Context, scene Scene, m meter, span Span, counter *collector.Counter) (read, error) {
+	r, err := readRaw(ctx, scene, m, span)
+	r.counter = counter
 	if err == nil {
-		r.counter = collector.NewCounter(scene.Interval)
-		r.counter.Observe(r.ups, r.starts, r.requests, r.errors, r.buckets)
+		counter.Observe(r.ups, r.starts, r.requests, r.errors, r.buckets)
 	}
 	return r, err
 }
 
-// readStretch reads what a meter knows of a stretch of time.
-func readStretch(ctx context.Context, scene Scene, m meter, span Span) (read, error) {
+// readRaw reads what a meter knows of a stretch of time.
+func readRaw(ctx context.Context, scene Scene, m meter, span Span) (read, error) {
 	r := read{meter: m, interval: scene.Interval}
 	job := equal("job", scene.Service.Name)
 	for _, part := range []struct {

@@ -30,6 +30,7 @@ func generated(t *testing.T, path string, content []byte) {
 func exampleServices() []*Service {
 	api := &Service{Name: "api", Metrics: Metrics{Preset: DefaultPreset}, Queues: []string{"jobs"}, Databases: []string{"main"}}
 	api.Tracks = map[string]Labels{canaryTrack: {"track": "canary"}, stableTrack: {"track": "stable"}}
+	api.TenantLabel = "tenant"
 	api.Health.URL = "http://127.0.0.1:3001/health"
 	api.Features = []*feature.Config{{Service: "api", Name: "login", HTTP: &feature.Request{URL: "http://127.0.0.1:3001/login?tenant={{.tenant}}"}}}
 	return []*Service{api}

@@ -41,6 +41,7 @@ var configuredBy = map[string]string{
 	"canary_latency":   "the same, with a histogram",
 	"queue_stalled":    "`queues`",
 	"data_corruption":  "`databases`",
+	"tenant_errors":    "`metrics`, and `tenant_label` or `tenant_labels`",
 }
 
 func TestEveryGateIsDocumented(t *testing.T) {

@@ -32,14 +32,47 @@ func (s *Service) Validate() []probe.Fault {
 	if s.Name == ProbeJob {
 		f.add("$.name", "the name rollwatch is taken: it is the job of what rollwatch reads itself", "call the service something else")
 	}
-	if s.TenantLabel != "" && len(s.TenantLabels) > 0 {
-		f.add("$.tenant_labels", "tenant_label and tenant_labels are both set", "keep tenant_labels, the hierarchy, or tenant_label alone")
-	}
+	s.validateTenants(&f)
 	s.validateMetrics(&f)
 	s.validateTracks(&f)
 	s.validateDetect(&f)
 	s.validateFeatures(&f)
 	return f
+}
+
+// validateTenants names what contradicts itself in how tenants are told.
+func (s *Service) validateTenants(f *faults) {
+	switch labels := s.tenantLabels(); {
+	case s.TenantLabel != "" && len(s.TenantLabels) > 0:
+		f.add("$.tenant_labels", "tenant_label and tenant_labels are both set", "keep tenant_labels, the hierarchy, or tenant_label alone")
+		return
+	case len(labels) == 0:
+		return
+	case !hasMetrics(s):
+		key := "$.tenant_label"
+		if s.TenantLabel == "" {
+			key = "$.tenant_labels"
+		}
+		f.add(key, "no metrics are configured that could carry it", "add metrics, or leave it out")
+	}
+	seen := map[string]bool{}
+	for i, label := range s.tenantLabels() {
+		path := "$.tenant_label"
+		if s.TenantLabel == "" {
+			path = fmt.Sprintf("$.tenant_labels[%d]", i)
+		}
+		switch {
+		case !model.LegacyValidation.IsValidLabelName(label):
+			f.add(path, fmt.Sprintf("%q is not the name of a label", label), "name a label of the service's own metrics, as in tenant")
+		case seen[label]:
+			f.add(path, fmt.Sprintf("%s is in the hierarchy twice", label), "name each level once, the largest unit first")
+		case label == s.VersionLabel:
+			f.add(path, label+" is the version_label", "name the label that tells tenants apart")
+		case label == model.JobLabel || label == model.InstanceLabel:
+			f.add(path, label+" tells the scraped processes apart", "name the label that tells tenants apart")
+		}
+		seen[label] = true
+	}
 }
 
 func (s *Service) validateFeatures(f *faults) {
@@ -283,17 +316,4 @@ func didYouMean(got string, known []string) string {
 		return "did you mean " + best + "?"
 	}
 	return "use one of " + strings.Join(known, ", ")
-}
-
-// NotReadYet names what of the service is configured and valid, but not judged
-// by this version.
-func (s *Service) NotReadYet() []string {
-	var out []string
-	if s.TenantLabel != "" {
-		out = append(out, "tenant_label "+s.TenantLabel)
-	}
-	if len(s.TenantLabels) > 0 {
-		out = append(out, "tenant_labels "+strings.Join(s.TenantLabels, ", "))
-	}
-	return out
 }

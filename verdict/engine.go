@@ -265,12 +265,11 @@ type watch struct {
 	suspect bool          // the ledger may know more than memory: a write failed
 	trouble string        // why the last judgement could not be made or recorded
 	changed chan struct{} // closed at the next transition
-
-	counted *alerts.CountFold // so far; guards itself
+	kept    *alerts.Kept  // of earlier judgements
 }
 
 func newWatch(r Rollout, doc Document) *watch {
-	return &watch{rollout: r, doc: doc, changed: make(chan struct{}), counted: &alerts.CountFold{}}
+	return &watch{rollout: r, doc: doc, changed: make(chan struct{}), kept: &alerts.Kept{}}
 }
 
 // now returns the rollout and its newest document.
@@ -278,6 +277,13 @@ func (w *watch) now() (Rollout, Document) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.rollout, w.doc
+}
+
+// keeps is what earlier judgements worked out.
+func (w *watch) keeps() *alerts.Kept {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.kept
 }
 
 // wake tells all that wait for a transition to look again.
@@ -293,6 +299,9 @@ func (w *watch) publish(r Rollout, doc Document) {
 	w.mu.Lock()
 	transition := doc.Seq != w.doc.Seq
 	w.rollout, w.doc, w.trouble, w.suspect = r, doc, "", false
+	if doc.Final {
+		w.kept = nil // it is judged no more
+	}
 	w.mu.Unlock()
 	if transition {
 		w.wake()

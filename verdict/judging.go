@@ -23,7 +23,7 @@ func (e *Engine) judge(ctx context.Context, w *watch) error {
 	defer span.End()
 	defer func() { e.duration.Observe(time.Since(now).Seconds()) }()
 
-	findings, readErr := e.gather(ctx, r, w.counted, now)
+	findings, readErr := e.gather(ctx, r, w.keeps(), now)
 	w.change.Lock()
 	defer w.change.Unlock()
 	if err := e.reread(ctx, w); err != nil {
@@ -58,7 +58,7 @@ func failed(span trace.Span, err error) error {
 
 // gather reads what the gates find. A service that is configured no more has
 // no gates, so nothing speaks for its rollout.
-func (e *Engine) gather(ctx context.Context, r Rollout, counted *alerts.CountFold, now time.Time) ([]alerts.Finding, error) {
+func (e *Engine) gather(ctx context.Context, r Rollout, kept *alerts.Kept, now time.Time) ([]alerts.Finding, error) {
 	s, ok := e.services[r.Service]
 	if !ok {
 		return nil, nil
@@ -66,7 +66,7 @@ func (e *Engine) gather(ctx context.Context, r Rollout, counted *alerts.CountFol
 	ctx, cancel := context.WithTimeout(ctx, e.readingTime())
 	defer cancel()
 	scene := e.scene(s, r, now)
-	scene.Counted = counted
+	scene.Kept = kept
 	findings, err := e.opts.Evaluate(ctx, s.gates, scene)
 	if err != nil {
 		return nil, fmt.Errorf("read the evidence on %s: %w", r.Service, err)

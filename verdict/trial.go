@@ -15,6 +15,7 @@ type Trial struct {
 	court
 	rollout Rollout
 	gates   []alerts.Gate
+	kept    alerts.Kept
 }
 
 // A court is what every judgement of a service's rollout needs besides the rollout.
@@ -52,7 +53,9 @@ func NewTrial(
 // At judges at a time, which is not before that of the last judgement: what
 // latched stays.
 func (t *Trial) At(ctx context.Context, now time.Time) (Document, error) {
-	findings, err := alerts.Evaluate(ctx, t.gates, t.scene(t.rollout, now))
+	scene := t.scene(t.rollout, now)
+	scene.Kept = &t.kept
+	findings, err := alerts.Evaluate(ctx, t.gates, scene)
 	if err != nil {
 		return Document{}, err
 	}

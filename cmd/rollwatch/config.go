@@ -223,11 +223,6 @@ func (l configLoader) shown(faults strictyaml.Faults) error {
 func notReadYet(c *Config) []string {
 	var out []string
 	say := func(what string) { out = append(out, what+": not read yet by this version") }
-	for _, s := range c.Services {
-		for _, part := range s.NotReadYet() {
-			say("services " + s.Name + ": " + part)
-		}
-	}
 	if c.Prometheus != nil {
 		say("prometheus (the embedded window is used)")
 	}

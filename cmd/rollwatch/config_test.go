@@ -55,7 +55,6 @@ func TestTheContractFileLoadsAsItStands(t *testing.T) {
 		"services api: databases: main is left out of it: postgres main is left out",
 		"services web: left out: none of its addresses is set (WEB_URL)",
 		"webhooks deployer: left out: its address is empty (WEBHOOK_URL)",
-		"services api: tenant_label tenant: not read yet by this version",
 	}, c.Notices)
 }
 
@@ -72,9 +71,7 @@ func TestTheContractFileWithEverythingSet(t *testing.T) {
 	require.Len(t, c.Services[0].Metrics.Scrape, 2)
 	require.Equal(t, "/var/lib/rollwatch", c.DataDir)
 	require.False(t, c.Targets[1].Config.RequiredTarget())
-	require.Equal(t, []string{
-		"services api: tenant_label tenant: not read yet by this version",
-	}, c.Notices)
+	require.Empty(t, c.Notices)
 }
 
 // What print writes must load again and print the same, and hold no secret.
