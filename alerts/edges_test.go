@@ -160,7 +160,7 @@ func TestADependencyIsToBlameOnlyForWhatBeganWithIt(t *testing.T) {
 func TestARolloutThatStartsInTheFutureHasNoEvidenceYet(t *testing.T) {
 	scene := sceneOf(t, exampleServices()[0], -30*time.Second, map[string]string{requests("200"): "0+100x300", requests("500"): "0+100x300"})
 	for _, f := range findings(t, scene) {
-		require.Equal(t, NoSeries, f.State, f.Gate)
+		require.Contains(t, []State{NoSeries, WarmingUp}, f.State, f.Gate)
 		require.False(t, f.Seen, f.Gate)
 	}
 }

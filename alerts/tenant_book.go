@@ -239,9 +239,14 @@ func (b *book) weigh(u *unit, old float64) {
 		u.proof.ObserveAt(b.test, b.minutes, increments)
 	}
 	u.run.observe(m, max(leastFavourable(u.before, Ratio{}, 1), old))
-	all, _ := u.proof.LogE(b.test)
-	u.began = b.sinceWhen(u.began, all >= suspicious || u.run.bad > 0)
-	u.since = b.sinceWhen(u.since, b.suffers(u))
+	speaks, suffers := u.run.bad > 0, false
+	if !u.proof.Quiet() { // nearly all are
+		all, least := u.proof.LogE(b.test)
+		needed := b.needed(u)
+		speaks, suffers = speaks || all >= suspicious, all >= needed && least >= needed
+	}
+	u.began = b.sinceWhen(u.began, speaks)
+	u.since = b.sinceWhen(u.since, suffers || speaks && b.failsAltogether(u, b.needed(u)))
 }
 
 // sinceWhen keeps the minute since which something is so.
@@ -280,15 +285,6 @@ func (r *failingRun) observe(m TenantTally, p float64) {
 	if r.bad > 0 {
 		r.old = r.old.add(m.Old.N, m.Old.Bad)
 	}
-}
-
-// suffers says whether it is proven that the new version fails the unit.
-func (b *book) suffers(u *unit) bool {
-	needed := b.needed(u)
-	if all, least := u.proof.LogE(b.test); all >= needed && least >= needed {
-		return true
-	}
-	return b.failsAltogether(u, needed)
 }
 
 // failsAltogether says whether all requests of a unit fail that were answered

@@ -1,6 +1,9 @@
 package sequential
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Breakage are the effects that are looked for in one of many tenants: what
 // breaks for one of them tends to break altogether.
@@ -113,6 +116,10 @@ func (s *Sparse) step(t Test, increments []float64) {
 		s.before[i], s.logs[i] = s.logs[i], addLogs(s.logs[i], weight)+x
 	}
 }
+
+// Quiet says whether the evidence is surely under one nat: nothing speaks against the
+// null hypothesis, which costs less to see than how much does.
+func (s *Sparse) Quiet() bool { return slices.Max(s.logs[:]) < 0.5 }
 
 // LogE is the evidence against the null hypothesis up to the last tick that told
 // anything, in nats, and the least of it with two ticks in a row left out.
