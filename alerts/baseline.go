@@ -26,6 +26,7 @@ type Baseline struct {
 	Edge       float64   `json:"edge,omitempty"`       // the bucket edge latency_p99 judges by; +Inf is stored as 0 with Unresolved
 	LE         string    `json:"le,omitempty"`         // Edge as the label le of the service's own series writes it
 	Unresolved string    `json:"unresolved,omitempty"` // why the buckets cannot resolve factor x p99
+	Pace       *Pace     `json:"pace,omitempty"`       // of its workers; nil where none are told
 }
 
 // A Span is a stretch of time: after From, up to and with To.
@@ -76,6 +77,10 @@ const (
 // The spans in not (rollouts that were rolled back) are left out.
 func TakeBaseline(ctx context.Context, gates []Gate, scene Scene, not []Span) (Baseline, error) {
 	b := Baseline{Kind: BaselineNone, TakenAt: scene.Now}
+	var err error
+	if b.Pace, err = takePace(ctx, scene, not); err != nil {
+		return Baseline{}, fmt.Errorf("baseline of service %s: %w", scene.Subject.Service, err)
+	}
 	if !hasMetrics(scene.Service) {
 		return b.identified()
 	}

@@ -8,7 +8,10 @@ import (
 
 // Builtin is the table of gates that need no configuration. It is what
 // documentation, rules, dashboards and tests range over.
-var Builtin = []Gate{errorRatio, outage, latencyP99, canaryErrors, canaryLatency, tenantErrors, queueStalled, queueFailed, targetDown, dataCorruption, criticalFeature}
+var Builtin = []Gate{
+	errorRatio, outage, latencyP99, canaryErrors, canaryLatency, tenantErrors, queueRate, queueFailures, queueStalled, queueFailed,
+	poolExhausted, targetDown, dataCorruption, criticalFeature,
+}
 
 // inGrace are the gates that may fire while a rollout warms up, by name, the
 // ones that other sources feed included. Everything else waits for the end of

@@ -19,6 +19,7 @@ var canaryErrors = Gate{
 			Sides:   []Side{{Of: func(t Tally) (n, bad float64) { return max(t.Requests, t.Errors), t.Errors }}},
 			Noun:    "5xx",
 			Missing: counts.Why,
+			Terms:   ofRequests,
 		}
 	},
 	alertQL: firesQL,
@@ -37,7 +38,7 @@ var canaryLatency = Gate{
 	impact:  "of the requests to the new version of %s are slow, more than of those to the old one beside it",
 	Applies: comparesVersions,
 	Compare: func(counts Counts) Comparison {
-		c := Comparison{Noun: "slow requests", Missing: counts.Why}
+		c := Comparison{Noun: "slow requests", Missing: counts.Why, Terms: ofRequests}
 		for i, edge := range counts.Edges {
 			c.Sides = append(c.Sides, Side{Name: "requests slower than " + seconds(edge), Of: func(t Tally) (n, bad float64) {
 				if i >= len(t.Slower) {

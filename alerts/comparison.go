@@ -36,21 +36,26 @@ func (g Gate) Alpha() float64 {
 
 // A Comparison is what a gate compares in two arms.
 type Comparison struct {
-	Sides   []Side // several are averaged
-	Noun    string // what is bad: "5xx"
-	Missing string // why nothing can be compared, if it cannot
+	Sides      []Side // several are averaged
+	Noun       string // what is bad: "5xx"
+	Missing    string // why nothing can be compared, if it cannot
+	Terms      Terms
+	Dispersion Dispersion
+	Settles    time.Duration // how long the new version has for its first events, from its first exposure on
 }
 
 // A Side is one way in which the new version may be worse.
 type Side struct {
-	Name string
-	Of   func(Tally) (n, bad float64)
+	Name    string
+	Of      func(Tally) (n, bad float64)
+	ByQueue func(Work) (exposure, events float64) // in place of Of: strata that have the same effect
 }
 
 // A pair is a tick in which both arms were read.
 type pair struct {
-	at    time.Time
-	sides []sequential.Tick
+	at             time.Time
+	sides          [][]sequential.Tick // by stratum; none while the version settles
+	jobs, controls float64             // that came to an end
 }
 
 // Compare is what the gate finds on the counts alone.
@@ -59,16 +64,19 @@ func (g Gate) compare(counts Counts, scene Scene) Finding {
 	pairs := c.pairs(counts, scene)
 	e := c.weigh(pairs, scene)
 	f := g.finding(e.state(c, pairs, counts, scene))
-	f.Scope, f.Required = counts.Scope, g.Required && scene.comparesTracks()
+	f.Scope, f.Required = counts.Scope, g.Required && scene.comparesTracks(g)
 	total := e.sum[e.worst]
-	f.N = total.Exposure
+	f.N = e.n
 	if total.Exposure > 0 && total.ControlExposure > 0 {
 		control := total.ControlEvents / total.ControlExposure
-		f.Observed, f.Limit = new(total.Events/total.Exposure), new(excusedRisk*control)
-		f.Baseline = &BaselineValue{Kind: "stable", ID: scene.Subject.Baseline.ID, Value: control, N: total.ControlExposure}
+		f.Observed, f.Limit = new(total.Events/total.Exposure), new(c.Terms.R0*control)
+		f.Baseline = &BaselineValue{Kind: "stable", ID: scene.Subject.Baseline.ID, Value: control, N: e.controlN}
 	}
-	f.Evidence = &Evidence{Method: "conditional binomial", LogE: e.logE, LeastLogE: e.least, Alpha: compareAlpha, Needed: sequential.Needed(compareAlpha)}
-	f.MinDetectable = detectable(total)
+	f.Evidence = &Evidence{
+		Method: "conditional binomial", LogE: e.logE, LeastLogE: e.least, Alpha: compareAlpha, Needed: sequential.Needed(compareAlpha),
+		Dispersion: c.Dispersion.Value, Resolution: c.Dispersion.String(),
+	}
+	f.MinDetectable = c.detectable(total)
 	if f.Since = scene.EvidenceFrom(); f.State == Firing {
 		f.Since = e.since
 	}
@@ -77,28 +85,33 @@ func (g Gate) compare(counts Counts, scene Scene) Finding {
 		at[i] = p.at
 	}
 	f.observed(at, scene)
-	f.Thin = total.Exposure < scene.Policy.MinRequests
-	f.Message = c.reason(f, e, total)
+	f.Thin = e.n < scene.Policy.MinRequests
+	f.Message = c.reason(f, e)
 	return f
 }
 
 // comparesTracks says whether the rollout is one that has two arms by intent.
-func (s Scene) comparesTracks() bool {
-	return s.Subject.judgesCanary() && len(s.Service.Tracks[canaryTrack]) > 0
+func (s Scene) comparesTracks(g Gate) bool {
+	told := len(s.Service.Tracks[canaryTrack]) > 0 || g.From == fromWorkers && s.Service.WorkerTracks
+	return s.Subject.judgesCanary() && told
 }
 
 // pairs are the ticks under the rollout in which both arms were read.
 func (c Comparison) pairs(counts Counts, scene Scene) []pair {
 	var pairs []pair
+	settled := c.settled(counts, scene)
 	for _, tick := range counts.between(scene.EvidenceFrom(), scene.Now) {
 		if !tick.Subject.Seen || !tick.Control.Seen || c.Missing != "" {
 			continue
 		}
-		p := pair{at: tick.At, sides: make([]sequential.Tick, len(c.Sides))}
+		p := pair{
+			at: tick.At, sides: make([][]sequential.Tick, len(c.Sides)),
+			jobs: tick.Subject.work().jobs(), controls: tick.Control.work().jobs(),
+		}
 		for i, side := range c.Sides {
-			n, bad := side.Of(tick.Subject)
-			controlN, controlBad := side.Of(tick.Control)
-			p.sides[i] = sequential.Tick{Events: bad, Exposure: n, ControlEvents: controlBad, ControlExposure: controlN}
+			if tick.At.After(settled) {
+				p.sides[i] = side.strata(tick)
+			}
 		}
 		pairs = append(pairs, p)
 	}
@@ -113,10 +126,27 @@ type evidence struct {
 	since time.Time         // when logE reached what is needed; zero when it did not
 	worst int               // the side that says most
 	sum   []sequential.Tick // of all pairs, by side
+
+	n, controlN float64 // requests, or jobs, of both arms
+	settling    bool    // all there is, is from before the version had settled
 }
 
-func testOf(risk float64, scene Scene) sequential.Test {
-	return sequential.Test{R0: risk, Effects: sequential.Harm, Horizon: max(1, int(longestWatch/scene.Interval))}
+// add sums what one pair shows on every side.
+func (e *evidence) add(p pair) {
+	for i, side := range p.sides {
+		for _, stratum := range side {
+			e.settling = false
+			if alone := stratum.Exposure == 0 || stratum.ControlExposure == 0; alone && len(side) > 1 {
+				continue // nobody to compare with in that queue
+			}
+			e.sum[i].Events += stratum.Events
+			e.sum[i].Exposure += stratum.Exposure
+			e.sum[i].ControlEvents += stratum.ControlEvents
+			e.sum[i].ControlExposure += stratum.ControlExposure
+		}
+	}
+	e.n += p.jobs
+	e.controlN += p.controls
 }
 
 func (c Comparison) weigh(pairs []pair, scene Scene) evidence {
@@ -124,15 +154,11 @@ func (c Comparison) weigh(pairs []pair, scene Scene) evidence {
 	if len(c.Sides) == 0 || len(pairs) == 0 {
 		return e
 	}
+	e.settling = c.settles()
 	for _, p := range pairs {
-		for i, side := range p.sides {
-			e.sum[i].Events += side.Events
-			e.sum[i].Exposure += side.Exposure
-			e.sum[i].ControlEvents += side.ControlEvents
-			e.sum[i].ControlExposure += side.ControlExposure
-		}
+		e.add(p)
 	}
-	test := testOf(excusedRisk, scene)
+	test := c.testOf(c.Terms.R0, scene)
 	processes := make([]*sequential.Process, len(c.Sides))
 	for i := range processes {
 		processes[i] = test.Start()
@@ -140,7 +166,7 @@ func (c Comparison) weigh(pairs []pair, scene Scene) evidence {
 	logs := make([]float64, len(c.Sides))
 	for _, p := range pairs {
 		for i, process := range processes {
-			process.Observe(p.sides[i])
+			process.Observe(p.sides[i]...)
 			logs[i] = process.LogE()
 		}
 		if e.logE = sequential.Average(logs...); e.since.IsZero() && e.logE >= sequential.Needed(compareAlpha) {
@@ -152,7 +178,10 @@ func (c Comparison) weigh(pairs []pair, scene Scene) evidence {
 			e.worst = i
 		}
 	}
-	e.hint = logOf(testOf(1, scene), pairs, len(c.Sides), time.Time{})
+	if total := e.sum[e.worst]; !c.Terms.work {
+		e.n, e.controlN = total.Exposure, total.ControlExposure
+	}
+	e.hint = logOf(c.testOf(1, scene), pairs, len(c.Sides), time.Time{})
 	if e.least = e.logE; e.logE >= sequential.Needed(compareAlpha) {
 		e.least = leastWithout(test, pairs, e.worst, len(c.Sides))
 	}
@@ -167,7 +196,7 @@ func logOf(test sequential.Test, pairs []pair, sides int, without time.Time) flo
 		process := test.Start()
 		for _, p := range pairs {
 			if without.IsZero() || p.at.Before(without) || !p.at.Before(without.Add(oneBlip)) {
-				process.Observe(p.sides[i])
+				process.Observe(p.sides[i]...)
 			} else {
 				process.Observe() // time passes, and nothing is seen
 			}
@@ -187,7 +216,7 @@ func leastWithout(test sequential.Test, pairs []pair, side, sides int) float64 {
 			if !p.at.Before(first.at.Add(oneBlip)) {
 				break
 			}
-			for j, x := range test.Increments(p.sides[side]) {
+			for j, x := range test.Increments(p.sides[side]...) {
 				gain[j] += x
 			}
 		}
@@ -216,7 +245,11 @@ func (e evidence) state(c Comparison, pairs []pair, counts Counts, scene Scene) 
 		return missing
 	case len(pairs) == 0:
 		return NoSeries
-	case e.sum[e.worst].Exposure == 0:
+	case e.settling && scene.warmingUp():
+		return WarmingUp
+	case e.settling:
+		return Pending
+	case e.sum[e.worst].Exposure == 0, c.Terms.work && e.n+e.controlN == 0:
 		return NoTraffic
 	case e.logE >= needed && scene.warmingUp():
 		return WarmingUp
@@ -228,23 +261,27 @@ func (e evidence) state(c Comparison, pairs []pair, counts Counts, scene Scene) 
 }
 
 // reason says it in one sentence.
-func (c Comparison) reason(f Finding, e evidence, total sequential.Tick) string {
+func (c Comparison) reason(f Finding, e evidence) string {
 	switch {
 	case c.Missing != "":
 		return c.Missing
-	case f.State.Missing() && f.Observed == nil:
+	case f.State.Missing() && f.State != NoTraffic && f.Observed == nil:
 		return "there is nothing to compare with: no old version was read beside the new one"
+	case e.settling:
+		return "the workers of the new version have only begun"
 	case f.Observed == nil:
-		return "no requests to compare"
+		return c.Terms.alone
+	case f.State == NoTraffic:
+		return c.Terms.idle
 	}
 	noun := c.Noun
 	if name := c.Sides[e.worst].Name; name != "" {
 		noun = name
 	}
-	say := fmt.Sprintf("%s %s against %s beside it (n=%.0f and %.0f)", noun, percent(*f.Observed), percent(f.Baseline.Value), total.Exposure, total.ControlExposure)
+	say := fmt.Sprintf("%s %s against %s beside it (n=%.0f and %.0f)", noun, c.Terms.figure(*f.Observed), c.Terms.figure(f.Baseline.Value), e.n, e.controlN)
 	switch f.State {
 	case Firing:
-		return fmt.Sprintf("%s: over %g times as many, beyond chance also without the worst minute", say, excusedRisk)
+		return fmt.Sprintf("%s: %s, beyond chance also without the worst minute", say, c.Terms.proven)
 	case Pending, WarmingUp:
 		return say + ": worse, and not proven to be so by enough"
 	default:
@@ -253,29 +290,6 @@ func (c Comparison) reason(f Finding, e evidence, total sequential.Tick) string 
 }
 
 func percent(ratio float64) string { return fmt.Sprintf("%.3g%%", 100*ratio) }
-
-// detectable is the smallest times the control's rate that so many requests would
-// be expected to prove; 0 when none would.
-func detectable(total sequential.Tick) float64 {
-	if total.Exposure == 0 || total.ControlExposure == 0 {
-		return 0
-	}
-	test := sequential.Test{R0: excusedRisk, Effects: sequential.Harm, Horizon: 1}
-	control := max(total.ControlEvents, 1)
-	for _, r := range []float64{1.75, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100, 200, 500, 1000} {
-		expected := sequential.Tick{
-			Events: r * control * total.Exposure / total.ControlExposure, Exposure: total.Exposure,
-			ControlEvents: control, ControlExposure: total.ControlExposure,
-		}
-		if expected.Events > total.Exposure {
-			return 0
-		}
-		if test.LogE([]sequential.Tick{expected}) >= sequential.Needed(compareAlpha) {
-			return r
-		}
-	}
-	return 0
-}
 
 // attributeComparison finds what else than the version a firing comparison is to
 // be blamed on. What both arms suffer has cancelled already.
@@ -288,7 +302,7 @@ func (g Gate) attributeComparison(ctx context.Context, f *Finding, scene Scene) 
 		f.blame(Dependency, down+" was down when it was proven")
 		return nil
 	}
-	counts, err := gather(ctx, scene, true)
+	counts, err := g.gather(ctx, scene, true)
 	if err != nil {
 		return err
 	}
@@ -306,7 +320,10 @@ func (g Gate) worstOfPods(counts Counts, scene Scene) string {
 	for _, tick := range counts.between(scene.EvidenceFrom(), scene.Now) {
 		for name, tally := range tick.Pods {
 			for _, side := range c.Sides {
-				n, of := side.Of(tally)
+				n, of := side.total(tally)
+				if controlN, controlOf := side.total(tick.Control); c.Terms.R0 < 1 && controlN > 0 {
+					of = n*controlOf/controlN - of // what it left undone
+				}
 				bad[name] += of
 				serving[name] = serving[name] || n > 0
 			}

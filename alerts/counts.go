@@ -14,7 +14,17 @@ type Tally struct {
 	Errors   float64   //
 	Timed    float64   // requests whose duration is known
 	Slower   []float64 // of which slower than each of Counts.Edges
+	Work     []Work    // of workers, by Counts.Queues
 }
+
+// Work is what the workers of an arm did in one queue in one tick.
+type Work struct {
+	Completed, Failed float64 // jobs
+	Seconds           float64 // that the workers were there, times how many jobs each takes at once where that is known
+}
+
+// jobs are all that came to an end.
+func (w Work) jobs() float64 { return w.Completed + w.Failed }
 
 // add puts another tally of the same tick beside t.
 func (t Tally) add(u Tally, sign float64) Tally {
@@ -30,7 +40,36 @@ func (t Tally) add(u Tally, sign float64) Tally {
 		}
 		t.Slower = slower
 	}
+	if len(u.Work) > 0 {
+		work := make([]Work, len(u.Work))
+		copy(work, t.Work)
+		for i, w := range u.Work {
+			work[i].Completed += sign * w.Completed
+			work[i].Failed += sign * w.Failed
+			work[i].Seconds += sign * w.Seconds
+		}
+		t.Work = work
+	}
 	return t
+}
+
+// at is what was done in one queue.
+func (t Tally) at(queue int) Work {
+	if queue >= len(t.Work) {
+		return Work{}
+	}
+	return t.Work[queue]
+}
+
+// work is what was done in all queues together.
+func (t Tally) work() Work {
+	var all Work
+	for _, w := range t.Work {
+		all.Completed += w.Completed
+		all.Failed += w.Failed
+		all.Seconds += w.Seconds
+	}
+	return all
 }
 
 // A Source says whether the scrapes of what is judged went well in one tick.
@@ -54,13 +93,15 @@ type Tick struct {
 }
 
 // Counts are the raw differences of everything that count gates need, tick by
-// tick in order of time. They come from the window of a Scene (Gather) or
-// from a simulation.
+// tick in order of time. They come from the window of a Scene (Gather, and
+// GatherWork for the gates on workers) or from a simulation.
 type Counts struct {
-	Ticks []Tick
-	Edges []float64         // upper bucket edges in seconds, ascending, without +Inf
-	Scope map[string]string // the labels that tell the subject from the rest
-	Why   string            // why there are no series, where more than that is known
+	Ticks  []Tick
+	Edges  []float64         // upper bucket edges in seconds, ascending, without +Inf
+	Queues []string          // the queues of Tally.Work
+	Pace   Pace              // of workers, before the rollout
+	Scope  map[string]string // the labels that tell the subject from the rest
+	Why    string            // why there are no series, where more than that is known
 }
 
 // between returns the ticks with from < At <= to.

@@ -58,6 +58,8 @@ type Gate struct {
 const (
 	fromCounts  = "counts"
 	fromBuckets = "bucket counts"
+	fromWorkers = "worker counts"
+	fromScrapes = "scraped gauges"
 	fromProbes  = "probes"
 	fromPromQL  = "PromQL"
 )
@@ -71,23 +73,32 @@ func Evaluate(ctx context.Context, gates []Gate, scene Scene) ([]Finding, error)
 	if scene.Subject.StartedAt.After(scene.Now) { // by a deploy tool whose clock runs ahead
 		scene.Subject.StartedAt = scene.Now
 	}
-	var counts *Counts
+	gathered := map[bool]*Counts{} // of requests, and of workers
 	findings := make([]Finding, 0, len(gates))
 	for _, gate := range gates {
-		if (gate.Count != nil || gate.Compare != nil) && counts == nil {
-			gathered, err := Gather(ctx, scene)
+		ofWorkers := gate.From == fromWorkers
+		if (gate.Count != nil || gate.Compare != nil) && gathered[ofWorkers] == nil {
+			counts, err := gate.gather(ctx, scene, false)
 			if err != nil {
 				return nil, err
 			}
-			counts = &gathered
+			gathered[ofWorkers] = &counts
 		}
-		finding, err := gate.evaluate(ctx, counts, scene)
+		finding, err := gate.evaluate(ctx, gathered[ofWorkers], scene)
 		if err != nil {
 			return nil, fmt.Errorf("gate %s of service %s: %w", gate.Name, scene.Subject.Service, err)
 		}
 		findings = append(findings, finding)
 	}
 	return findings, nil
+}
+
+// gather reads what a gate on counts counts.
+func (g Gate) gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
+	if g.From == fromWorkers {
+		return gatherWork(ctx, scene, byPod)
+	}
+	return gather(ctx, scene, byPod)
 }
 
 // evaluate finds what one gate says, and what a firing one is to be blamed on.

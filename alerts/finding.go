@@ -105,11 +105,12 @@ type Evidence struct {
 	LogE       float64 `json:"logE,omitempty"`       // of a sequential test, in nats
 	LeastLogE  float64 `json:"leastLogE,omitempty"`  // the same with the worst minute left out, once it is needed
 	Alpha      float64 `json:"alpha,omitempty"`      // chance of a false alarm in a whole watch
+	Dispersion float64 `json:"dispersion,omitempty"` // variance of jobs over their mean, by which LogE was divided
 	Guard      float64 `json:"guard,omitempty"`      // n * KL(q, p_base), in nats
 	Needed     float64 `json:"needed,omitempty"`     // what Guard, or LogE, must reach
 	Spans      int     `json:"spans,omitempty"`      // how many spans of the window
 	SpansOver  int     `json:"spansOver,omitempty"`  // of which over the limit
-	Resolution string  `json:"resolution,omitempty"` // what the buckets cannot resolve
+	Resolution string  `json:"resolution,omitempty"` // what the buckets cannot resolve, or where Dispersion is from
 }
 
 // A Subject is the rollout as gates see it: which service, what is new in it

@@ -35,18 +35,30 @@ func gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
 
 // tellArms finds how new is told from old now.
 func tellArms(ctx context.Context, scene Scene) (arms, error) {
-	if !hasMetrics(scene.Service) {
-		return tell(scene, nil), nil
+	var counters [][]*labels.Matcher
+	if hasMetrics(scene.Service) {
+		m, err := scene.Service.meter()
+		if err != nil {
+			return arms{}, err
+		}
+		counters = append(counters, m.requests)
 	}
-	m, err := scene.Service.meter()
-	if err != nil {
-		return arms{}, err
+	if scene.Service.Completions != "" {
+		completions, err := scene.Service.selector(scene.Service.Completions, "")
+		if err != nil {
+			return arms{}, err
+		}
+		counters = append(counters, completions)
 	}
-	requests, err := scene.Window.Select(ctx, scene.Subject.StartedAt, scene.Now, m.requests...)
-	if err != nil {
-		return arms{}, fmt.Errorf("select requests: %w", err)
+	var all []collector.Series
+	for _, matchers := range counters {
+		series, err := scene.Window.Select(ctx, scene.Subject.StartedAt, scene.Now, matchers...)
+		if err != nil {
+			return arms{}, fmt.Errorf("select %s: %w", nameOf(matchers), err)
+		}
+		all = append(all, series...)
 	}
-	return tell(scene, requests), nil
+	return tell(scene, all), nil
 }
 
 // read is everything of a service that is counted, raw.

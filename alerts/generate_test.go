@@ -31,6 +31,7 @@ func exampleServices() []*Service {
 	api := &Service{Name: "api", Metrics: Metrics{Preset: DefaultPreset}, Queues: []string{"jobs"}, Databases: []string{"main"}}
 	api.Tracks = map[string]Labels{canaryTrack: {"track": "canary"}, stableTrack: {"track": "stable"}}
 	api.TenantLabel = "tenant"
+	api.WorkerTracks = true
 	api.Health.URL = "http://127.0.0.1:3001/health"
 	api.Features = []*feature.Config{{Service: "api", Name: "login", HTTP: &feature.Request{URL: "http://127.0.0.1:3001/login?tenant={{.tenant}}"}}}
 	return []*Service{api}

@@ -25,9 +25,13 @@ type Assessment struct {
 	SpansOver int
 }
 
-// Judge is what the gate finds on the counts alone: scene.Window is not
-// looked at. What a firing gate is to be blamed on is for Evaluate to say.
+// Judge is what a gate on counts, or one that compares, finds on the counts
+// alone: scene.Window is not looked at, so that a simulation can make them up.
+// What a firing gate is to be blamed on is for Evaluate to say.
 func (g Gate) Judge(counts Counts, scene Scene) Finding {
+	if g.Compare != nil {
+		return g.compare(counts, scene)
+	}
 	signal := g.Count(g, counts, scene)
 	a := g.assess(signal, counts, scene)
 	f := g.finding(a.State)

@@ -23,7 +23,7 @@ func TestGeneratedPage(t *testing.T) {
 		"tune":  tunable,
 	}).Parse(gatesPage))
 	var text strings.Builder
-	require.NoError(t, page.Execute(&text, map[string]any{"Gates": Builtin, "Presets": Presets, "States": States, "Routes": notTraffic}))
+	require.NoError(t, page.Execute(&text, map[string]any{"Gates": Builtin, "Presets": Presets, "Pools": Pools, "States": States, "Routes": notTraffic}))
 	generated(t, "../docs/gates.md", []byte(text.String()))
 }
 
@@ -40,6 +40,9 @@ var configuredBy = map[string]string{
 	"canary_errors":    "`metrics`, and `tracks` or `version_label`",
 	"canary_latency":   "the same, with a histogram",
 	"queue_stalled":    "`queues`",
+	"queue_rate":       "`completions`, and `tracks` or `version_label`; or `queues` with `worker_tracks`",
+	"queue_failures":   "the same, with `failures`",
+	"pool_exhausted":   "`metrics`, or `pool`",
 	"data_corruption":  "`databases`",
 	"tenant_errors":    "`metrics`, and `tenant_label` or `tenant_labels`",
 }

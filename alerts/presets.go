@@ -79,11 +79,15 @@ type meter struct {
 	millis   bool
 }
 
-// hasMetrics says whether the service's own metrics are to be judged.
+// hasMetrics says whether the service's requests are to be judged. One that is
+// scraped for what its workers do, and names no requests, has none.
 func hasMetrics(s *Service) bool {
 	m := s.Metrics
-	return len(m.Scrape) > 0 || m.Preset != "" || m.Requests != ""
+	return m.Preset != "" || m.Requests != "" || len(m.Scrape) > 0 && s.Completions == ""
 }
+
+// isScraped says whether there are scrapes of the service.
+func isScraped(s *Service) bool { return hasMetrics(s) || s.Completions != "" }
 
 // hasLatency says whether they tell how long requests take.
 func hasLatency(s *Service) bool {

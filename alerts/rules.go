@@ -227,10 +227,10 @@ func (g Gate) description(service *Service) string {
 			value, service.Name, short(g.For), g.figure(g.Limit))
 	case g.Custom != nil:
 		return fmt.Sprintf("%s of %s is %s, limit %s %s.", g.Name, service.Name, value, g.Custom.sign(), number(g.Limit))
-	case g.For > 0:
-		return fmt.Sprintf("%s has not answered for %s.", service.Name, short(g.For))
 	case g.impact != "": // one is too many
 		return fmt.Sprintf("%s "+g.impact+".", value, service.Name)
+	case g.For > 0:
+		return fmt.Sprintf("%s has not answered for %s.", service.Name, short(g.For))
 	default:
 		return fmt.Sprintf("%s %s of %s since its newest rollout started, limit %s.", value, g.Unit, service.Name, number(g.Limit))
 	}

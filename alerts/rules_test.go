@@ -43,7 +43,7 @@ func TestRulesOfEveryPresetAndOfOwnSeriesParse(t *testing.T) {
 		services = append(services, &Service{Name: preset.Name, Metrics: Metrics{Preset: preset.Name}})
 	}
 	text, groups := render(t, services, cfg)
-	require.Len(t, groups.Groups, 4*len(services)+1)
+	require.Len(t, groups.Groups, 5*len(services)+1)
 	require.Contains(t, string(text), `http_request_duration_milliseconds_bucket{kind="server",job="own",le="+Inf"}[5m]`)
 }
 

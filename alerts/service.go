@@ -18,8 +18,25 @@ type Service struct {
 	Metrics      Metrics           `yaml:"metrics,omitempty"`
 	Tracks       map[string]Labels `yaml:"tracks,omitempty"` // canary, stable: the labels that select each
 	Queues       []string          `yaml:"queues,omitempty"`
+	Completions  string            `yaml:"completions,omitempty"` // the counter of jobs its workers completed, as a PromQL selector
+	Failures     string            `yaml:"failures,omitempty"`    // the counter of jobs that failed
+	Concurrency  string            `yaml:"concurrency,omitempty"` // the gauge of jobs that a worker takes at once; without it each instance counts as one
+	Pool         PoolSeries        `yaml:"pool,omitempty"`        // the series of its connection pools, where Pools has them not
 	Databases    []string          `yaml:"databases,omitempty"`
 	Features     []*feature.Config `yaml:"features,omitempty"`
+
+	// WorkerTracks says that some of its queues tell the workers of a canary by
+	// their names. Whoever knows the queues' own configuration sets it.
+	WorkerTracks bool `yaml:"-" json:"-"`
+}
+
+// PoolSeries are the gauges of connection pools, as PromQL selectors: Waiting, and
+// either Idle or Busy and Max.
+type PoolSeries struct {
+	Waiting string `yaml:"waiting,omitempty"` // those who wait for a connection
+	Idle    string `yaml:"idle,omitempty"`    // connections that are free
+	Busy    string `yaml:"busy,omitempty"`    // connections that are in use
+	Max     string `yaml:"max,omitempty"`     // connections that there may be
 }
 
 // Labels select series by equality.

@@ -19,7 +19,7 @@ var targetDown = Gate{
 	Unit:     "seconds",
 	For:      time.Minute,
 	Required: true,
-	Applies:  func(s *Service) bool { return s.Health.URL != "" || hasMetrics(s) },
+	Applies:  func(s *Service) bool { return s.Health.URL != "" || isScraped(s) },
 	Eval:     evalTargetDown,
 	alertQL: func(_ Gate, s *Service) string {
 		return strings.Join(answers(s), " == 0\nor\n") + " == 0"
@@ -123,7 +123,7 @@ func answers(s *Service) []string {
 		all = append(all, fmt.Sprintf("max(%s{kind=%q,target=%q})", probeUp, "http", s.Name),
 			fmt.Sprintf("max(%s{target=%q})", healthyMetric, s.Name))
 	}
-	if hasMetrics(s) {
+	if isScraped(s) {
 		all = append(all, fmt.Sprintf("max(%s{job=%q})", scrapeUp, s.Name))
 	}
 	return all

@@ -36,6 +36,8 @@ func (s *Service) Validate() []probe.Fault {
 	s.validateMetrics(&f)
 	s.validateTracks(&f)
 	s.validateDetect(&f)
+	s.validateWorkers(&f)
+	s.validatePool(&f)
 	s.validateFeatures(&f)
 	return f
 }
@@ -118,14 +120,48 @@ func (s *Service) validateMetrics(f *faults) {
 	if m.Requests != "" && m.Errors == "" {
 		f.add("$.metrics.errors", "missing, while requests is named", `name the series that count errors, as in http_requests_total{code=~"5.."}`)
 	}
-	for _, selector := range []struct{ key, text string }{{"requests", m.Requests}, {"errors", m.Errors}, {"latency", m.Latency}} {
+	f.selectors("$.metrics.", []named{{"requests", m.Requests}, {"errors", m.Errors}, {"latency", m.Latency}})
+}
+
+// validateWorkers names what is wrong with the series of the service's workers.
+func (s *Service) validateWorkers(f *faults) {
+	if s.Completions == "" && (s.Failures != "" || s.Concurrency != "") {
+		f.add("$.completions", "missing, while failures or concurrency are named", "name the counter of completed jobs, as in jobs_completed_total")
+	}
+	if s.Completions != "" && s.VersionLabel == "" && len(s.Tracks) == 0 {
+		f.add("$.completions", "neither tracks nor version_label tell the workers of two versions apart", "name the labels that do, as tracks or as version_label")
+	}
+	f.selectors("$.", []named{{"completions", s.Completions}, {"failures", s.Failures}, {"concurrency", s.Concurrency}})
+}
+
+// validatePool names what is wrong with the series of the service's own pools.
+func (s *Service) validatePool(f *faults) {
+	p := s.Pool
+	if p.isZero() {
+		return
+	}
+	if p.Waiting == "" {
+		f.add("$.pool.waiting", "missing", "name the gauge of those who wait for a connection, as in db_pool_waiting")
+	}
+	if p.Idle == "" && (p.Busy == "" || p.Max == "") {
+		f.add("$.pool.idle", "nothing tells when no connection is free", "name idle, or both busy and max")
+	}
+	f.selectors("$.pool.", []named{{"waiting", p.Waiting}, {"idle", p.Idle}, {"busy", p.Busy}, {"max", p.Max}})
+}
+
+// A named is a selector with its key.
+type named struct{ key, text string }
+
+// selectors names those that do not parse, or name no metric.
+func (f *faults) selectors(path string, all []named) {
+	for _, selector := range all {
 		if selector.text == "" {
 			continue
 		}
 		if matchers, err := promQL.ParseMetricSelector(selector.text); err != nil {
-			f.add("$.metrics."+selector.key, "not a PromQL selector: "+position(err), `write a metric with labels, as in http_requests_total{code=~"5.."}`)
+			f.add(path+selector.key, "not a PromQL selector: "+position(err), `write a metric with labels, as in http_requests_total{code=~"5.."}`)
 		} else if nameOf(matchers) == "" {
-			f.add("$.metrics."+selector.key, "the selector names no metric", "begin it with the metric's name")
+			f.add(path+selector.key, "the selector names no metric", "begin it with the metric's name")
 		}
 	}
 }

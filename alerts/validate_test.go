@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rollwatch/rollwatch/collector"
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
@@ -34,17 +35,23 @@ func TestServiceFaultsNameTheFieldAndTheCure(t *testing.T) {
 		`{name: api, tracks: {canary: {track: canary}, stable: {track: stable}}}`:        "",
 		`{name: api, metrics: {requests: 'a', errors: 'a{code=~"5.."}', latency: b}}`:    "",
 		`{name: rollwatch}`: "$.name: the name rollwatch is taken: it is the job of what rollwatch reads itself: call the service something else",
-		`{name: api, tenant_label: t, tenant_labels: [a, b]}`:                     "$.tenant_labels: tenant_label and tenant_labels are both set: keep tenant_labels, the hierarchy, or tenant_label alone",
-		`{name: api, tenant_label: t}`:                                            "$.tenant_label: no metrics are configured that could carry it: add metrics, or leave it out",
-		`{name: api, metrics: {preset: otel}, tenant_labels: [a, b, a]}`:          "$.tenant_labels[2]: a is in the hierarchy twice: name each level once, the largest unit first",
-		`{name: api, metrics: {preset: otel}, tenant_labels: [a, ""]}`:            `$.tenant_labels[1]: "" is not the name of a label: name a label of the service's own metrics, as in tenant`,
-		`{name: api, metrics: {preset: otel}, version_label: v, tenant_label: v}`: "$.tenant_label: v is the version_label: name the label that tells tenants apart",
-		`{name: api, metrics: {preset: otel}, tenant_label: instance}`:            "$.tenant_label: instance tells the scraped processes apart: name the label that tells tenants apart",
-		`{name: api, metrics: {preset: prom-clent}}`:                              `$.metrics.preset: preset "prom-clent" is unknown: did you mean prom-client?`,
-		`{name: api, metrics: {preset: micrometer}}`:                              `$.metrics.preset: preset "micrometer" is unknown: use one of prom-client, otel, nginx-ingress, traefik, envoy, istio`,
-		`{name: api, metrics: {preset: otel, requests: a, errors: b}}`:            "$.metrics.preset: a preset and selectors of one's own are both set: keep one: the preset, or requests, errors and latency",
-		`{name: api, metrics: {latency: a}}`:                                      "$.metrics.requests: missing, while errors or latency are named: name the counter of requests, as in http_requests_total",
-		`{name: api, metrics: {requests: a}}`:                                     `$.metrics.errors: missing, while requests is named: name the series that count errors, as in http_requests_total{code=~"5.."}`,
+		`{name: api, tenant_label: t, tenant_labels: [a, b]}`:                      "$.tenant_labels: tenant_label and tenant_labels are both set: keep tenant_labels, the hierarchy, or tenant_label alone",
+		`{name: api, tenant_label: t}`:                                             "$.tenant_label: no metrics are configured that could carry it: add metrics, or leave it out",
+		`{name: api, metrics: {preset: otel}, tenant_labels: [a, b, a]}`:           "$.tenant_labels[2]: a is in the hierarchy twice: name each level once, the largest unit first",
+		`{name: api, metrics: {preset: otel}, tenant_labels: [a, ""]}`:             `$.tenant_labels[1]: "" is not the name of a label: name a label of the service's own metrics, as in tenant`,
+		`{name: api, metrics: {preset: otel}, version_label: v, tenant_label: v}`:  "$.tenant_label: v is the version_label: name the label that tells tenants apart",
+		`{name: api, metrics: {preset: otel}, tenant_label: instance}`:             "$.tenant_label: instance tells the scraped processes apart: name the label that tells tenants apart",
+		`{name: api, metrics: {preset: prom-clent}}`:                               `$.metrics.preset: preset "prom-clent" is unknown: did you mean prom-client?`,
+		`{name: api, metrics: {preset: micrometer}}`:                               `$.metrics.preset: preset "micrometer" is unknown: use one of prom-client, otel, nginx-ingress, traefik, envoy, istio`,
+		`{name: api, metrics: {preset: otel, requests: a, errors: b}}`:             "$.metrics.preset: a preset and selectors of one's own are both set: keep one: the preset, or requests, errors and latency",
+		`{name: api, metrics: {latency: a}}`:                                       "$.metrics.requests: missing, while errors or latency are named: name the counter of requests, as in http_requests_total",
+		`{name: api, metrics: {requests: a}}`:                                      `$.metrics.errors: missing, while requests is named: name the series that count errors, as in http_requests_total{code=~"5.."}`,
+		`{name: w, completions: a, failures: b, concurrency: c, version_label: v}`: "",
+		`{name: w, pool: {waiting: a, busy: b, max: c}}`:                           "",
+		`{name: w, failures: a, version_label: v}`:                                 "$.completions: missing, while failures or concurrency are named: name the counter of completed jobs, as in jobs_completed_total",
+		`{name: w, completions: a}`:                                                "$.completions: neither tracks nor version_label tell the workers of two versions apart: name the labels that do, as tracks or as version_label",
+		`{name: w, completions: 'a{', version_label: v}`:                           "$.completions: not a PromQL selector: at 1:3: unexpected end of input inside braces: write a metric with labels, as in http_requests_total{code=~\"5..\"}",
+		`{name: w, pool: {busy: b}}`:                                               "$.pool.waiting: missing: name the gauge of those who wait for a connection, as in db_pool_waiting\n$.pool.idle: nothing tells when no connection is free: name idle, or both busy and max",
 		`{name: api, metrics: {requests: 'a{', errors: '{x="1"}'}}`: "$.metrics.requests: not a PromQL selector: at 1:3: unexpected end of input inside braces: write a metric with labels, as in http_requests_total{code=~\"5..\"}\n" +
 			"$.metrics.errors: the selector names no metric: begin it with the metric's name",
 		`{name: api, tracks: {canary: {track: a}}}`:                     "$.tracks: only one of the two tracks is named: name canary and stable: the one is judged by the other",
@@ -138,10 +145,15 @@ func TestGatesInForce(t *testing.T) {
 		return out
 	}
 	api := exampleServices()[0]
-	require.Equal(t, []string{"error_ratio", "outage", "latency_p99", "canary_errors", "canary_latency", "tenant_errors", "queue_stalled", "queue_failed", "target_down", "data_corruption", "critical_feature", "mine"}, names(Gates(Config{Custom: []Custom{mine("", "")}}, api)))
+	require.Equal(t, []string{"error_ratio", "outage", "latency_p99", "canary_errors", "canary_latency", "tenant_errors", "queue_rate", "queue_failures", "queue_stalled", "queue_failed", "pool_exhausted", "target_down", "data_corruption", "critical_feature", "mine"}, names(Gates(Config{Custom: []Custom{mine("", "")}}, api)))
 	require.Equal(t, []string{"target_down"}, names(Gates(Config{Custom: []Custom{mine("", "")}}, healthOnly())))
 	require.Equal(t, []string{"queue_stalled", "queue_failed"}, names(Gates(Config{}, &Service{Name: "worker", Queues: []string{"jobs"}})))
-	require.Equal(t, []string{"error_ratio", "outage", "target_down"}, names(Gates(Config{}, &Service{Name: "x", Metrics: Metrics{Requests: "a", Errors: "b"}})), "no histogram, no latency")
+	require.Equal(t, []string{"error_ratio", "outage", "pool_exhausted", "target_down"}, names(Gates(Config{}, &Service{Name: "x", Metrics: Metrics{Requests: "a", Errors: "b"}})), "no histogram, no latency")
+
+	worker := &Service{Name: "w", Completions: "a", VersionLabel: "version", Metrics: Metrics{Scrape: []collector.ScrapeTarget{{}}}}
+	require.Equal(t, []string{"queue_rate", "pool_exhausted", "target_down"}, names(Gates(Config{}, worker)), "a worker has no requests, and nobody says what it fails")
+	worker.Failures, worker.Metrics.Preset = "b", DefaultPreset
+	require.Equal(t, []string{"error_ratio", "outage", "latency_p99", "canary_errors", "canary_latency", "queue_rate", "queue_failures", "pool_exhausted", "target_down"}, names(Gates(Config{}, worker)))
 
 	cfg := Config{Tuned: map[string]Tuning{
 		"error_ratio": {Limit: &limit, Mode: Observe}, "outage": {Required: &no}, "target_down": {Required: &no, Mode: Hold},
@@ -152,8 +164,9 @@ func TestGatesInForce(t *testing.T) {
 	require.Equal(t, 0.01, Builtin[0].Limit, "the table is not touched")
 	require.True(t, gates[1].InGrace)
 	require.False(t, gates[0].InGrace)
-	require.Equal(t, Hold, gates[8].Mode)
-	require.False(t, gates[8].Required)
+	require.Equal(t, "target_down", gates[11].Name)
+	require.Equal(t, Hold, gates[11].Mode)
+	require.False(t, gates[11].Required)
 
 	for _, c := range []struct {
 		verdict    string

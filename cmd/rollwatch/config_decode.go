@@ -10,6 +10,7 @@ import (
 	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/cmd/rollwatch/strictyaml"
 	"github.com/rollwatch/rollwatch/probes"
+	"github.com/rollwatch/rollwatch/probes/bullmq"
 	"github.com/rollwatch/rollwatch/probes/feature"
 	"github.com/rollwatch/rollwatch/probes/postgres"
 	"github.com/rollwatch/rollwatch/probes/probe"
@@ -131,7 +132,8 @@ func (d *decoder) gates(n *strictyaml.Node) {
 	}
 }
 
-// services gives each service's health and features what they lack.
+// services gives each service's health and features what they lack, and says
+// whether its queues tell the workers of a canary.
 func (d *decoder) services() {
 	for _, s := range d.config.Services {
 		s.Health.Name = s.Name
@@ -142,6 +144,10 @@ func (d *decoder) services() {
 		s.FillIn()
 		for _, f := range s.Features {
 			d.feature(s, f)
+		}
+		for _, queues := range targetsOf[*bullmq.Config](d.config) {
+			_, tells := queues.WorkerTracks["canary"]
+			s.WorkerTracks = s.WorkerTracks || tells && slices.Contains(s.Queues, queues.Name)
 		}
 	}
 }

@@ -36,7 +36,7 @@ type Config struct {
 	Only []string `yaml:"only,omitempty"`
 	// MaxFailed is the number of failed jobs kept in all queues together at which the target counts as down in the health document; 0 is never.
 	MaxFailed *int `yaml:"max_failed,omitempty" jsonschema:"minimum=0,default=100"`
-	// WorkerTracks tells the workers of a track by their name: a regular expression for each track, as in {canary: '^v2-'}.
+	// WorkerTracks tells the workers of a track by their name: a regular expression for each track, as in {canary: '^v2-'}. Where only canary is named, all others are stable.
 	WorkerTracks map[string]string `yaml:"worker_tracks,omitempty"`
 	// Required says whether the aggregate health fails while the target is down.
 	Required *bool `yaml:"required,omitempty" jsonschema:"default=true"`

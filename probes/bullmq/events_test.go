@@ -145,8 +145,10 @@ func TestFinishedJobsAreCreditedToTheTrackOfTheirWorker(t *testing.T) {
 			prefix := fmt.Sprintf("v%d", major)
 			queue := live.Node(t, major).Queue(t, server.URL, prefix, "mail")
 			p := open(t, server.URL, bullmq.Config{Prefix: prefix, WorkerTracks: map[string]string{"canary": "^v2-", "stable": "^v1-"}})
+			rest := open(t, server.URL, bullmq.Config{Prefix: prefix, WorkerTracks: map[string]string{"canary": "^v2-"}})
 			queue.Add(t, live.Options{"delay": time.Hour.Milliseconds()})
 			redistest.Read(t, p)
+			redistest.Read(t, rest)
 
 			work := func(name, does, state string, n, all int, options live.Options) {
 				queue.AddMany(t, n, options)
@@ -167,6 +169,9 @@ func TestFinishedJobsAreCreditedToTheTrackOfTheirWorker(t *testing.T) {
 			r := redistest.ReadOnly(t, p)
 			require.Equal(t, map[string]int{"stable": 4, "canary": 2, "": 3}, redistest.By(r, "bullmq_track_jobs_completed_total", "mail"))
 			require.Equal(t, map[string]int{"stable": 0, "canary": 3, "": 0}, redistest.By(r, "bullmq_track_jobs_failed_total", "mail"))
+			r = redistest.ReadOnly(t, rest)
+			require.Equal(t, map[string]int{"stable": 5, "canary": 2, "": 2}, redistest.By(r, "bullmq_track_jobs_completed_total", "mail"),
+				"whoever is not the canary is stable, and of jobs that are gone nobody knows")
 		})
 	}
 }

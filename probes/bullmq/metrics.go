@@ -44,12 +44,14 @@ var (
 	trackCompleted = &probe.Metric{
 		Name: "bullmq_track_jobs_completed_total", Type: probe.Counter, Labels: []string{"queue", "track"},
 		Help:   "Jobs completed by the workers of the track; track is empty where nobody knows, as of a job that was removed when it was done.",
-		Source: "XREAD events completed, HGET <job> pb",
+		Source: "XREAD events completed, HMGET <job> pb timestamp",
+		Note:   "Of more than 200 jobs of a queue that came to an end between two readings only the first 200 count here: compare tracks, and count jobs by bullmq_job_completed_total.",
 	}
 	trackFailed = &probe.Metric{
 		Name: "bullmq_track_jobs_failed_total", Type: probe.Counter, Labels: []string{"queue", "track"},
 		Help:   "Jobs that failed for good under the workers of the track; track is empty where nobody knows.",
-		Source: "XREAD events failed, HGET <job> pb",
+		Source: "XREAD events failed, HMGET <job> pb timestamp",
+		Note:   "As bullmq_track_jobs_completed_total.",
 	}
 	schedulers = &probe.Metric{
 		Name: "bullmq_queue_schedulers", Type: probe.Gauge, Labels: []string{"queue"},

@@ -27,7 +27,7 @@ const (
 	viewAbandoned  = "stalled-check" // MGET stalled-check, LRANGE active, EXISTS <job>:lock
 	viewLimiter    = "limiter"       // MGET limiter
 	viewEvents     = "events"        // XINFO STREAM, XREAD events
-	viewTracks     = "workers"       // HGET <job> pb
+	viewTracks     = "workers"       // HMGET <job> pb timestamp
 	viewSchedulers = "repeat"        // ZCARD, ZCOUNT repeat
 )
 

@@ -205,6 +205,8 @@ func TestWorkersAreCountedFromTheNamesOfTheirConnections(t *testing.T) {
 	r := redistest.ReadOnly(t, p)
 	require.Equal(t, 4.0, redistest.Value(t, r, "bullmq_queue_workers", "grüße & more"))
 	require.Equal(t, map[string]int{"canary": 1, "stable": 1}, redistest.By(r, "bullmq_queue_track_workers", "grüße & more"))
+	rest := redistest.ReadOnly(t, open(t, server.URL, bullmq.Config{Prefix: "{app}:x", WorkerTracks: map[string]string{"canary": "^v2-"}}))
+	require.Equal(t, map[string]int{"canary": 1, "stable": 3}, redistest.By(rest, "bullmq_queue_track_workers", "grüße & more"))
 	require.Equal(t, probe.ViewAbsent, redistest.States(r)["SCAN"], "not scanned yet")
 }
 

@@ -32,8 +32,8 @@ func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Vie
 		samples = v.samples(samples, views)
 		if v.staffed {
 			samples = append(samples, queueWorkers.Sample(float64(v.crew.workers), v.label...))
-			for track := range r.tracks {
-				samples = append(samples, trackWorkers.Sample(float64(v.crew.tracks[track]), v.name, track))
+			for _, track := range r.trackNames() {
+				samples = append(samples, trackWorkers.Sample(float64(r.on(track, v.crew)), v.name, track))
 			}
 		}
 		if len(r.tracks) > 0 {

@@ -2,6 +2,8 @@ package bullmq
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -10,12 +12,46 @@ import (
 )
 
 // maxEndings is of how many finished jobs of a queue one reading asks who
-// worked on them. Which worker was last is in the job, not in the event.
+// worked on them. Which worker was last is in the job, not in the event. What is
+// not asked for is not counted by track: the first of them show the shares well.
 const maxEndings = 200
 
 // unknownTrack is the track of a job of which nobody knows who did it: it was
 // removed when it was done, or its worker is of no track.
 const unknownTrack = ""
+
+// The tracks of a canary. Where only the one is told by its name, all other workers
+// are of the other.
+const (
+	canaryTrack = "canary"
+	stableTrack = "stable"
+)
+
+// isRest says whether a track is that of all workers that no name tells.
+func (r *reader) isRest(track string) bool {
+	return track == stableTrack && r.tracks[stableTrack] == nil && r.tracks[canaryTrack] != nil
+}
+
+// trackNames are all tracks that workers may be of.
+func (r *reader) trackNames() []string {
+	names := slices.Collect(maps.Keys(r.tracks))
+	if r.isRest(stableTrack) {
+		names = append(names, stableTrack)
+	}
+	return names
+}
+
+// on is how many of a crew are of a track.
+func (r *reader) on(track string, c crew) int {
+	if !r.isRest(track) {
+		return c.tracks[track]
+	}
+	rest := c.workers
+	for _, n := range c.tracks {
+		rest -= n
+	}
+	return max(0, rest)
+}
 
 // An outcome is a kind of finished jobs, of one track.
 type outcome struct {
@@ -31,7 +67,7 @@ func (r *reader) credit(ctx context.Context, visits []*visit, views redis.Views)
 	type question struct {
 		of     *visit
 		ending ending
-		worker *goredis.StringCmd
+		job    *goredis.SliceCmd
 	}
 	var questions []*question
 	for _, v := range visits {
@@ -40,29 +76,32 @@ func (r *reader) credit(ctx context.Context, visits []*visit, views redis.Views)
 		}
 	}
 	err := redis.Pipelined(ctx, r.client, 1, questions, func(pipe goredis.Pipeliner, q *question) {
-		q.worker = pipe.HGet(ctx, q.of.base+q.ending.id, "pb")
+		q.job = pipe.HMGet(ctx, q.of.base+q.ending.id, "pb", "timestamp")
 	})
 	if err != nil {
 		return err
 	}
 	for _, q := range questions {
-		views.Note(viewTracks, q.worker.Err())
-		q.of.queue.credit(r.trackOf(q.worker.Val()), q.ending.failed)
-	}
-	for _, v := range visits {
-		for _, ending := range v.endings[min(len(v.endings), maxEndings):] {
-			v.queue.credit(unknownTrack, ending.failed)
-		}
+		views.Note(viewTracks, q.job.Err())
+		q.of.queue.credit(r.trackOf(q.job.Val()), q.ending.failed)
 	}
 	return nil
 }
 
-// trackOf is the track of the worker with that name.
-func (r *reader) trackOf(worker string) string {
+// trackOf is the track of who worked on a job, as its hash tells it: the name of the
+// worker, if it has one, and a time that every job has.
+func (r *reader) trackOf(job []any) string {
+	if len(job) < 2 || job[1] == nil {
+		return unknownTrack // it is not there any more
+	}
+	worker, _ := job[0].(string)
 	for track, pattern := range r.tracks {
 		if worker != "" && pattern.MatchString(worker) {
 			return track
 		}
+	}
+	if r.isRest(stableTrack) {
+		return stableTrack
 	}
 	return unknownTrack
 }
@@ -78,7 +117,7 @@ func (q *queue) credit(track string, failed bool) {
 func (r *reader) trackSamples(to []probe.Sample, q *queue) []probe.Sample {
 	for i, m := range []*probe.Metric{trackCompleted, trackFailed} {
 		failed := i == 1
-		for track := range r.tracks {
+		for _, track := range r.trackNames() {
 			to = append(to, m.Sample(q.credits[outcome{track, failed}], q.name, track))
 		}
 		to = append(to, m.Sample(q.credits[outcome{unknownTrack, failed}], q.name, unknownTrack))

@@ -1,0 +1,123 @@
+package alerts
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rollwatch/rollwatch/alerts/sequential"
+)
+
+// Terms are what worse means in a comparison, and how it is said.
+type Terms struct {
+	R0      float64   // times the old version's rate that is no reason to roll back
+	Effects []float64 // that are looked for
+	figure  func(rate float64) string
+	idle    string // what is said when nothing happened
+	alone   string // what is said when the new version was not exposed
+	proven  string
+	work    bool // events are counted over the seconds of workers
+}
+
+// ofRequests are the terms of what may happen to requests.
+var ofRequests = Terms{
+	R0: excusedRisk, Effects: sequential.Harm, figure: percent,
+	idle: "no requests to compare", alone: "no requests to compare",
+	proven: fmt.Sprintf("over %g times as many", excusedRisk),
+}
+
+// ofCompletions are the terms of the jobs that workers complete, ofFailures of those
+// that fail under them.
+var (
+	ofCompletions = Terms{
+		R0: 1 / excusedRisk, Effects: sequential.Slowness, figure: perWorker, work: true,
+		idle: "no jobs to compare", alone: "no worker of the new version was there to compare",
+		proven: fmt.Sprintf("less than 1/%g of it", excusedRisk),
+	}
+	ofFailures = Terms{
+		R0: excusedRisk, Effects: sequential.Harm, figure: perWorker, work: true,
+		idle: ofCompletions.idle, alone: ofCompletions.alone,
+		proven: fmt.Sprintf("over %g times as many", excusedRisk),
+	}
+)
+
+// perWorker writes a rate of jobs.
+func perWorker(rate float64) string { return fmt.Sprintf("%.3g/s a worker", rate) }
+
+// strata are what the two arms of a tick show.
+func (s Side) strata(tick Tick) []sequential.Tick {
+	if s.ByQueue == nil {
+		n, bad := s.Of(tick.Subject)
+		controlN, controlBad := s.Of(tick.Control)
+		return []sequential.Tick{{Events: bad, Exposure: n, ControlEvents: controlBad, ControlExposure: controlN}}
+	}
+	strata := make([]sequential.Tick, max(len(tick.Subject.Work), len(tick.Control.Work)))
+	for i := range strata {
+		strata[i].Exposure, strata[i].Events = s.ByQueue(tick.Subject.at(i))
+		strata[i].ControlExposure, strata[i].ControlEvents = s.ByQueue(tick.Control.at(i))
+	}
+	return strata
+}
+
+// total is what one arm shows.
+func (s Side) total(t Tally) (n, bad float64) {
+	if s.ByQueue == nil {
+		return s.Of(t)
+	}
+	return s.ByQueue(t.work())
+}
+
+// settles says whether the new version needs time for its first events.
+func (c Comparison) settles() bool { return c.Terms.R0 < 1 }
+
+// settled is when what the new version does begins to count. A worker that has
+// just begun has finished nothing for as long as its first job takes, however
+// good it is.
+func (c Comparison) settled(counts Counts, scene Scene) time.Time {
+	from := scene.EvidenceFrom()
+	if !c.settles() {
+		return from
+	}
+	for _, tick := range counts.between(from, scene.Now) {
+		if tick.Subject.work().Seconds > 0 {
+			return later(scene.warm(), tick.At.Add(c.Settles))
+		}
+	}
+	return later(scene.warm(), from)
+}
+
+// testOf tests against a rate of the old version's. Only what is worse than that is
+// evidence.
+func (c Comparison) testOf(risk float64, scene Scene) sequential.Test {
+	effects := slices.DeleteFunc(slices.Clone(c.Terms.Effects), func(effect float64) bool {
+		return effect == risk || (effect > risk) != (c.Terms.R0 > 1)
+	})
+	return sequential.Test{R0: risk, Effects: effects, Horizon: max(1, int(longestWatch/scene.Interval)), Dispersion: c.Dispersion.Value}
+}
+
+// detectable is the smallest times the control's rate (of completions: so many
+// times less) that so much exposure would be expected to prove; 0 when none would.
+func (c Comparison) detectable(total sequential.Tick) float64 {
+	if total.Exposure == 0 || total.ControlExposure == 0 {
+		return 0
+	}
+	test := c.testOf(c.Terms.R0, Scene{Interval: longestWatch})
+	control := max(total.ControlEvents, 1)
+	for _, times := range []float64{1.75, 2, 2.5, 3, 4, 5, 7, 10, 15, 20, 30, 50, 100, 200, 500, 1000} {
+		r := times
+		if c.Terms.R0 < 1 {
+			r = 1 / times
+		}
+		expected := sequential.Tick{
+			Events: r * control * total.Exposure / total.ControlExposure, Exposure: total.Exposure,
+			ControlEvents: control, ControlExposure: total.ControlExposure,
+		}
+		if !c.Terms.work && expected.Events > total.Exposure {
+			return 0
+		}
+		if test.LogE([]sequential.Tick{expected}) >= sequential.Needed(compareAlpha) {
+			return times
+		}
+	}
+	return 0
+}
