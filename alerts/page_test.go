@@ -23,7 +23,7 @@ func TestGeneratedPage(t *testing.T) {
 		"tune":  tunable,
 	}).Parse(gatesPage))
 	var text strings.Builder
-	require.NoError(t, page.Execute(&text, map[string]any{"Gates": Builtin, "Presets": Presets, "Pools": Pools, "States": States, "Routes": notTraffic}))
+	require.NoError(t, page.Execute(&text, map[string]any{"Gates": Builtin, "Presets": Presets, "Pools": Pools, "Assumed": usualBatch, "States": States, "Routes": notTraffic}))
 	generated(t, "../docs/gates.md", []byte(text.String()))
 }
 

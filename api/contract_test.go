@@ -60,6 +60,7 @@ func TestContractHasTheFieldsOfTheTypes(t *testing.T) {
 		"Migration": verdict.Migration{}, "Override": verdict.Override{}, "Document": verdict.Document{},
 		"Missing": verdict.Missing{}, "Action": verdict.Action{}, "Delivery": verdict.Delivery{}, "Gate": gateAnswer{},
 		"Finding": alerts.Finding{}, "Baseline": alerts.Baseline{}, "Finding.evidence": alerts.Evidence{}, "Finding.baseline": alerts.BaselineValue{},
+		"Pace": alerts.Pace{}, "Dispersion": alerts.Dispersion{},
 	} {
 		t.Run(name, func(t *testing.T) {
 			schema, property, _ := strings.Cut(name, ".")

@@ -38,6 +38,8 @@ services:
     features: [{name: open, http: {url: "%[2]s/health"}, interval: 1s}]
   - name: twin
     tracks: {canary: {track: canary}, stable: {track: stable}}
+    completions: jobs_completed_total
+    failures: jobs_failed_total
     metrics: {preset: prom-client, scrape: [{url: "%[2]s/metrics", labels: {track: canary}}, {url: "%[2]s/metrics?stable", labels: {track: stable}}]}
 judge: {grace: 0s, watch: {rolling: 1m, rolling_phases: [30s], after: 1m}}
 gates: {error_ratio: {for: 4s}, latency_p99: {for: 4s}}

@@ -26,6 +26,7 @@ import (
 type shop struct {
 	*httptest.Server
 	duration *prometheus.HistogramVec
+	jobs     prometheus.Counter
 	failing  atomic.Int64 // in percent
 }
 
@@ -35,7 +36,12 @@ func openShop(t *testing.T) *shop {
 		Name: "http_request_duration_seconds", Help: "Duration of requests.", Buckets: []float64{0.01, 0.1, 1},
 	}, []string{"status_code"})}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(s.duration)
+	s.jobs = prometheus.NewCounter(prometheus.CounterOpts{Name: "jobs_completed_total", Help: "Jobs that were done."})
+	idle := prometheus.NewGauge(prometheus.GaugeOpts{Name: "prisma_pool_connections_idle", Help: "Connections that are free."})
+	idle.Set(5)
+	registry.MustRegister(s.duration, s.jobs, idle,
+		prometheus.NewCounter(prometheus.CounterOpts{Name: "jobs_failed_total", Help: "Jobs that failed."}),
+		prometheus.NewGauge(prometheus.GaugeOpts{Name: "prisma_client_queries_wait", Help: "Who waits for a connection."}))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"status":"ok"}`) })
@@ -60,6 +66,7 @@ func (s *shop) serveTraffic(t *testing.T) {
 				status = http.StatusInternalServerError
 			}
 			s.duration.WithLabelValues(strconv.Itoa(status)).Observe(0.005)
+			s.jobs.Inc()
 			select {
 			case <-stop:
 				return
