@@ -42,16 +42,21 @@ func (tr sideBySide) watched(random *rand.Rand, length time.Duration) Counts {
 	return counts
 }
 
-// verdictAt is what a gate says at a time of the watch.
-func verdictAt(gate Gate, counts Counts, at time.Duration) Finding {
+// sceneAt is a canary's, at a time of its watch.
+func sceneAt(at time.Duration) Scene {
 	service := apiService()
 	service.Tracks = map[string]Labels{canaryTrack: {"track": "canary"}, stableTrack: {"track": "stable"}}
-	until := counts
-	until.Ticks = counts.between(time.Unix(0, 0), time.Unix(0, 0).Add(at))
-	return gate.compare(until, Scene{
+	return Scene{
 		Service: service, Subject: Subject{Service: "api", Version: "2", Strategy: Canary, StartedAt: time.Unix(0, 0)},
 		Now: time.Unix(0, 0).Add(at), Interval: interval, Grace: time.Minute, Policy: Policy{MinRequests: 100},
-	})
+	}
+}
+
+// verdictAt is what a gate says at a time of the watch.
+func verdictAt(gate Gate, counts Counts, at time.Duration) Finding {
+	until := counts
+	until.Ticks = counts.between(time.Unix(0, 0), time.Unix(0, 0).Add(at))
+	return gate.compare(until, sceneAt(at))
 }
 
 // firesAt is when the gate fires first, 0 when it never does.

@@ -40,21 +40,18 @@ func evalPoolExhausted(ctx context.Context, gate Gate, scene Scene) (Finding, er
 	if err != nil {
 		return Finding{}, err
 	}
-	told, err := tellArms(ctx, scene)
-	if err != nil {
-		return Finding{}, err
-	}
-	var subject, others []*pool
-	for _, p := range pools {
-		if told.judgesPool(p) {
-			subject = append(subject, p)
-		} else {
-			others = append(others, p)
-		}
-	}
 	f := gate.finding(OK)
-	f.Limit, f.Window, f.Since, f.Scope = new(0.0), short(gate.For), scene.EvidenceFrom(), told.scope
+	f.Limit, f.Window, f.Since = new(0.0), short(gate.For), scene.EvidenceFrom()
 	f.Query, f.Evidence = gate.query(scene.Service), &Evidence{Method: "consecutive"}
+	var subject, others []*pool
+	if len(pools) > 0 { // to tell the arms takes all series of requests
+		told, err := tellArms(ctx, scene)
+		if err != nil {
+			return Finding{}, err
+		}
+		f.Scope = told.scope
+		subject, others = told.sortPools(pools)
+	}
 	f.observed(readAt(subject, scene), scene)
 	if !f.Seen {
 		f.State, f.Required = NoSeries, false
@@ -72,6 +69,18 @@ func evalPoolExhausted(ctx context.Context, gate Gate, scene Scene) (Finding, er
 		return f, nil
 	}
 	return f, gate.attributeDroughts(ctx, &f, dry[0].since, subject, others, scene)
+}
+
+// sortPools tells the pools of what is judged from the others.
+func (a arms) sortPools(pools []*pool) (subject, others []*pool) {
+	for _, p := range pools {
+		if a.judgesPool(p) {
+			subject = append(subject, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	return subject, others
 }
 
 // judgesPool says whether a pool is of what is judged. Where versions are told by a

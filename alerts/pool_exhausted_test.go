@@ -127,6 +127,20 @@ func TestWhatIsToBlameForAPoolThatIsExhausted(t *testing.T) {
 	}
 }
 
+func TestPoolsAreOfTheVersionThatTheirInstanceServes(t *testing.T) {
+	service := apiService()
+	service.VersionLabel = "version"
+	dry := gauges("prisma", `instance="a:1"`, "3x60", "0x60", "", "")
+	dry[requests("200", `version="1"`)] = "0+9x60"
+	dry[`http_request_duration_seconds_count{job="api",instance="b:1",status_code="200",version="2"}`] = "0+9x60"
+	for series, values := range gauges("prisma", `instance="b:1"`, "0x60", "5x60", "", "") {
+		dry[series] = values
+	}
+	f := findings(t, probeScene(t, service, 10*time.Minute, dry))["pool_exhausted"]
+	require.Equal(t, OK, f.State, f.Message)
+	require.Equal(t, 1.0, f.N, "the old version's is not judged")
+}
+
 func TestPoolsOfOnesOwnNames(t *testing.T) {
 	service := apiService()
 	service.Pool = PoolSeries{Waiting: "db_waiting", Busy: `db_connections{state="busy"}`, Max: "db_limit"}

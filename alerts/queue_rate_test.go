@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rollwatch/rollwatch/alerts/sequential"
 )
 
 // A workshop is two arms of workers beside each other, a tick of 15 s at a time.
@@ -128,8 +130,6 @@ func TestWorkersThatAreSlowerThanThoseBesideThemAreRolledBack(t *testing.T) {
 	}
 }
 
-// What Argo Rollouts #438 and Flagger #375 ask for: workers have no traffic to
-// shift, and are judged all the same.
 func TestJobsThatFailMoreOftenThanBesideThemAreRolledBack(t *testing.T) {
 	const watch = 15 * time.Minute
 	for name, c := range map[string]struct {
@@ -231,6 +231,7 @@ func TestWhatAComparisonOfWorkersSays(t *testing.T) {
 	counts.Pace = slow.hours(random)
 	f := verdictAt(queueRate, counts, 10*time.Minute)
 	require.Equal(t, Firing, f.State)
+	require.Equal(t, f, queueRate.Judge(counts, sceneAt(10*time.Minute)), "a simulation needs no window")
 	require.Regexp(t, `^jobs completed 0\.\d+/s a worker against (0\.9\d*|1|1\.0\d*)/s a worker beside it \(n=\d+ and \d+\): less than 1/1\.5 of it, beyond chance also without the worst minute$`, f.Message)
 	require.InDelta(t, 0.5, *f.Observed, 0.05)
 	require.InDelta(t, f.Baseline.Value/1.5, *f.Limit, 1e-12)
@@ -255,6 +256,22 @@ func TestWhatAComparisonOfWorkersSays(t *testing.T) {
 
 	few := workshop{canary: 1, stable: 1, perWorker: 0.01}.worked(random, 10*time.Minute, false)
 	require.True(t, verdictAt(queueRate, few, 10*time.Minute).Thin)
+}
+
+func TestOnlyWhatIsWorseThanWhatIsExcusedIsEvidence(t *testing.T) {
+	scene := Scene{Interval: interval}
+	for _, c := range []struct {
+		terms   Terms
+		risk    float64
+		effects []float64
+	}{
+		{ofCompletions, ofCompletions.R0, []float64{0.5, 0.25, 0.05}},
+		{ofCompletions, 1, sequential.Slowness},
+		{ofFailures, ofFailures.R0, []float64{2, 3, 5, 10, 30}},
+		{ofRequests, 1, sequential.Harm},
+	} {
+		require.Equal(t, c.effects, Comparison{Terms: c.terms}.testOf(c.risk, scene).Effects)
+	}
 }
 
 func TestQueuesAreComparedEachByItself(t *testing.T) {

@@ -51,7 +51,8 @@ func instance(track, name string, from int, completes, fails, concurrency float6
 	return series
 }
 
-func TestWorkersThatExportTheirCountersAreCompared(t *testing.T) {
+// What argo-rollouts #438 and flagger #375 ask for in vain.
+func TestWorkersHaveNoTrafficToShiftAndAreJudgedAllTheSame(t *testing.T) {
 	stable := []map[string]string{instance("stable", "a:1", 0, 60, 1, 4), instance("stable", "b:1", 0, 60, 1, 4)}
 	with := func(canary ...map[string]string) []map[string]string { return append(canary, stable...) }
 	unsaid := workerService()
@@ -136,8 +137,17 @@ func TestNewWorkersAreComparedWithOldOnesWhileBothServe(t *testing.T) {
 		require.False(t, f.Required, "old ones leave")
 		require.Equal(t, map[string]string{"version": "2"}, f.Scope)
 	}
-	scene := workScene(t, service, 10*time.Minute, instance("", "b:1", 0, 60, 1, 0, `,version="2"`))
+	// A gauge that says nothing of versions is of whatever its instance is.
+	service.Concurrency = "worker_concurrency"
+	gauges := map[string]string{`worker_concurrency{job="worker",instance="a:1"}`: "4x720", `worker_concurrency{job="worker",instance="b:1"}`: absent(workBegan) + "2x240"}
+	scene := workScene(t, service, 10*time.Minute, old, instance("", "b:1", workBegan, 30, 1, 0, `,version="2"`), gauges)
 	f := findings(t, scene)["queue_rate"]
+	require.Equal(t, OK, f.State, f.Message)
+	require.InDelta(t, 1, *f.Observed, 0.01)
+
+	service.Concurrency = ""
+	scene = workScene(t, service, 10*time.Minute, instance("", "b:1", 0, 60, 1, 0, `,version="2"`))
+	f = findings(t, scene)["queue_rate"]
 	require.Equal(t, NoSeries, f.State)
 	require.Equal(t, "there is nothing to compare with: no old version was read beside the new one", f.Message)
 }

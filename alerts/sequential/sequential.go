@@ -43,6 +43,8 @@ type Test struct {
 	R0 float64
 
 	// Effects are the relative rates that are looked for, each with the same weight.
+	// All lie beyond R0: evidence for one between 1 and R0 would be expected to grow
+	// under what is excused.
 	Effects []float64
 
 	// Horizon is for how many ticks the alpha must last. An effect may begin at
