@@ -9,7 +9,7 @@ import (
 
 // attribute finds what else than the version a firing gate on counts is to be
 // blamed on.
-func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, scene Scene) error {
+func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, source Counter, scene Scene) error {
 	down, err := dependencyDown(ctx, scene, g.evidenceBegan(f.Since, counts, scene))
 	if err != nil {
 		return err
@@ -18,7 +18,7 @@ func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, scene Sc
 		f.blame(Dependency, down+" was down when it began")
 		return nil
 	}
-	if counts, err = gather(ctx, scene, true); err != nil {
+	if counts, err = source(ctx, g, scene, true); err != nil {
 		return err
 	}
 	if pod := g.worstPod(counts, scene); pod != "" {

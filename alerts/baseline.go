@@ -109,9 +109,28 @@ func TakeBaseline(ctx context.Context, gates []Gate, scene Scene, not []Span) (B
 		b.Kind = BaselineBefore
 		whole.fill(&b)
 	}
+	return b.resolved(gates, m.millis)
+}
+
+// BaselineOf is the baseline of counts from before the rollout that are at hand:
+// one arm of them in one span.
+func BaselineOf(gates []Gate, kind string, counts Counts, span Span, arm func(Tick) Tally) (Baseline, error) {
+	b := Baseline{Kind: kind, TakenAt: span.To}
+	var s sample
+	s.take(counts, span, arm)
+	if s.Requests == 0 {
+		b.Kind = BaselineNone
+		return b.identified()
+	}
+	s.fill(&b)
+	return b.resolved(gates, false)
+}
+
+// resolved ends a baseline with the edge that its gates judge by.
+func (b Baseline) resolved(gates []Gate, millis bool) (Baseline, error) {
 	for _, gate := range gates {
 		if gate.Name == latencyP99.Name {
-			b.resolve(gate.Factor, m.millis)
+			b.resolve(gate.Factor, millis)
 		}
 	}
 	return b.identified()

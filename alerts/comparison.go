@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"time"
 
@@ -62,7 +61,7 @@ type pair struct {
 func (g Gate) compare(counts Counts, scene Scene) Finding {
 	c := g.Compare(counts)
 	pairs := c.pairs(counts, scene)
-	e := c.weigh(pairs, scene)
+	e := scene.Kept.weigh(g, c, pairs, scene)
 	f := g.finding(e.state(c, pairs, counts, scene))
 	f.Scope, f.Required = counts.Scope, g.Required && scene.comparesTracks(g)
 	total := e.sum[e.worst]
@@ -76,7 +75,9 @@ func (g Gate) compare(counts Counts, scene Scene) Finding {
 		Method: "conditional binomial", LogE: e.logE, LeastLogE: e.least, Alpha: compareAlpha, Needed: sequential.Needed(compareAlpha),
 		Dispersion: c.Dispersion.Value, Resolution: c.Dispersion.String(),
 	}
-	f.MinDetectable = c.detectable(total)
+	if !scene.Brief {
+		f.MinDetectable = c.detectable(total)
+	}
 	if f.Since = scene.EvidenceFrom(); f.State == Firing {
 		f.Since = e.since
 	}
@@ -99,23 +100,33 @@ func (s Scene) comparesTracks(g Gate) bool {
 // pairs are the ticks under the rollout in which both arms were read.
 func (c Comparison) pairs(counts Counts, scene Scene) []pair {
 	var pairs []pair
-	settled := c.settled(counts, scene)
-	for _, tick := range counts.between(scene.EvidenceFrom(), scene.Now) {
-		if !tick.Subject.Seen || !tick.Control.Seen || c.Missing != "" {
-			continue
+	settled, from := c.settled(counts, scene), scene.EvidenceFrom()
+	if !c.settles() {
+		from = settled
+	}
+	for _, tick := range counts.between(from, scene.Now) {
+		if p, ok := c.pair(tick, settled); ok {
+			pairs = append(pairs, p)
 		}
-		p := pair{
-			at: tick.At, sides: make([][]sequential.Tick, len(c.Sides)),
-			jobs: tick.Subject.work().jobs(), controls: tick.Control.work().jobs(),
-		}
-		for i, side := range c.Sides {
-			if tick.At.After(settled) {
-				p.sides[i] = side.strata(tick)
-			}
-		}
-		pairs = append(pairs, p)
 	}
 	return pairs
+}
+
+// pair compares one tick, if both arms were read in it.
+func (c Comparison) pair(tick Tick, settled time.Time) (pair, bool) {
+	if !tick.Subject.Seen || !tick.Control.Seen || c.Missing != "" {
+		return pair{}, false
+	}
+	p := pair{
+		at: tick.At, sides: make([][]sequential.Tick, len(c.Sides)),
+		jobs: tick.Subject.work().jobs(), controls: tick.Control.work().jobs(),
+	}
+	if tick.At.After(settled) {
+		for i, side := range c.Sides {
+			p.sides[i] = side.strata(tick)
+		}
+	}
+	return p, true
 }
 
 // evidence is how the pairs stand.
@@ -149,89 +160,6 @@ func (e *evidence) add(p pair) {
 	e.controlN += p.controls
 }
 
-func (c Comparison) weigh(pairs []pair, scene Scene) evidence {
-	e := evidence{sum: make([]sequential.Tick, max(1, len(c.Sides)))}
-	if len(c.Sides) == 0 || len(pairs) == 0 {
-		return e
-	}
-	e.settling = c.settles()
-	for _, p := range pairs {
-		e.add(p)
-	}
-	test := c.testOf(c.Terms.R0, scene)
-	processes := make([]*sequential.Process, len(c.Sides))
-	for i := range processes {
-		processes[i] = test.Start()
-	}
-	logs := make([]float64, len(c.Sides))
-	for _, p := range pairs {
-		for i, process := range processes {
-			process.Observe(p.sides[i]...)
-			logs[i] = process.LogE()
-		}
-		if e.logE = sequential.Average(logs...); e.since.IsZero() && e.logE >= sequential.Needed(compareAlpha) {
-			e.since = p.at
-		}
-	}
-	for i, l := range logs {
-		if l > logs[e.worst] {
-			e.worst = i
-		}
-	}
-	if total := e.sum[e.worst]; !c.Terms.work {
-		e.n, e.controlN = total.Exposure, total.ControlExposure
-	}
-	e.hint = logOf(c.testOf(1, scene), pairs, len(c.Sides), time.Time{})
-	if e.least = e.logE; e.logE >= sequential.Needed(compareAlpha) {
-		e.least = leastWithout(test, pairs, e.worst, len(c.Sides))
-	}
-	return e
-}
-
-// logOf is the evidence of the pairs but those of the minute from a time on; the
-// zero time leaves out none.
-func logOf(test sequential.Test, pairs []pair, sides int, without time.Time) float64 {
-	logs := make([]float64, sides)
-	for i := range logs {
-		process := test.Start()
-		for _, p := range pairs {
-			if without.IsZero() || p.at.Before(without) || !p.at.Before(without.Add(oneBlip)) {
-				process.Observe(p.sides[i]...)
-			} else {
-				process.Observe() // time passes, and nothing is seen
-			}
-		}
-		logs[i] = process.LogE()
-	}
-	return sequential.Average(logs...)
-}
-
-// leastWithout is the evidence with that minute left out which says most: what
-// rests on a single blip is no evidence against a version.
-func leastWithout(test sequential.Test, pairs []pair, side, sides int) float64 {
-	gains := map[time.Time]float64{} // of the minute that begins there
-	for i, first := range pairs {
-		gain := make([]float64, len(test.Effects))
-		for _, p := range pairs[i:] {
-			if !p.at.Before(first.at.Add(oneBlip)) {
-				break
-			}
-			for j, x := range test.Increments(p.sides[side]...) {
-				gain[j] += x
-			}
-		}
-		gains[first.at] = slices.Max(gain)
-	}
-	begins := slices.SortedFunc(maps.Keys(gains), func(a, b time.Time) int {
-		return cmp.Or(cmp.Compare(gains[b], gains[a]), a.Compare(b))
-	})
-	least := math.Inf(1)
-	for _, at := range begins[:min(len(begins), blipsTried)] {
-		least = min(least, logOf(test, pairs, sides, at))
-	}
-	return least
-}
-
 // state is what the evidence means now.
 func (e evidence) state(c Comparison, pairs []pair, counts Counts, scene Scene) State {
 	needed := sequential.Needed(compareAlpha)
@@ -239,20 +167,18 @@ func (e evidence) state(c Comparison, pairs []pair, counts Counts, scene Scene) 
 	switch {
 	case c.Missing != "":
 		return NoSeries
-	case e.least >= needed && e.logE >= needed && !scene.warmingUp():
+	case e.least >= needed && e.logE >= needed:
 		return Firing
 	case missing != "":
 		return missing
+	case !scene.Now.After(scene.comparedFrom()):
+		return WarmingUp
 	case len(pairs) == 0:
 		return NoSeries
-	case e.settling && scene.warmingUp():
-		return WarmingUp
 	case e.settling:
 		return Pending
 	case e.sum[e.worst].Exposure == 0, c.Terms.work && e.n+e.controlN == 0:
 		return NoTraffic
-	case e.logE >= needed && scene.warmingUp():
-		return WarmingUp
 	case e.hint >= sequential.Needed(suspectAlpha):
 		return Pending
 	default:
@@ -265,6 +191,8 @@ func (c Comparison) reason(f Finding, e evidence) string {
 	switch {
 	case c.Missing != "":
 		return c.Missing
+	case f.State == WarmingUp:
+		return "the version warms up: it is compared from the end of its grace on"
 	case f.State.Missing() && f.State != NoTraffic && f.Observed == nil:
 		return "there is nothing to compare with: no old version was read beside the new one"
 	case e.settling:
@@ -282,7 +210,7 @@ func (c Comparison) reason(f Finding, e evidence) string {
 	switch f.State {
 	case Firing:
 		return fmt.Sprintf("%s: %s, beyond chance also without the worst minute", say, c.Terms.proven)
-	case Pending, WarmingUp:
+	case Pending:
 		return say + ": worse, and not proven to be so by enough"
 	default:
 		return say
@@ -293,7 +221,7 @@ func percent(ratio float64) string { return fmt.Sprintf("%.3g%%", 100*ratio) }
 
 // attributeComparison finds what else than the version a firing comparison is to
 // be blamed on. What both arms suffer has cancelled already.
-func (g Gate) attributeComparison(ctx context.Context, f *Finding, scene Scene) error {
+func (g Gate) attributeComparison(ctx context.Context, f *Finding, source Counter, scene Scene) error {
 	down, err := dependencyDown(ctx, scene, f.Since)
 	if err != nil {
 		return err
@@ -302,7 +230,7 @@ func (g Gate) attributeComparison(ctx context.Context, f *Finding, scene Scene) 
 		f.blame(Dependency, down+" was down when it was proven")
 		return nil
 	}
-	counts, err := g.gather(ctx, scene, true)
+	counts, err := source(ctx, g, scene, true)
 	if err != nil {
 		return err
 	}
@@ -313,28 +241,29 @@ func (g Gate) attributeComparison(ctx context.Context, f *Finding, scene Scene) 
 }
 
 // worstOfPods names the one instance without which nothing is suspected, "" when
-// there is none or fewer than two others serve.
+// there is none or fewer than two others serve. It is looked for on the side that
+// says most: under a low bucket edge it would be the busiest.
 func (g Gate) worstOfPods(counts Counts, scene Scene) string {
 	c := g.Compare(counts)
+	worst := scene.Kept.weigh(g, c, c.pairs(counts, scene), scene).worst
 	bad, serving := map[string]float64{}, map[string]bool{}
-	for _, tick := range counts.between(scene.EvidenceFrom(), scene.Now) {
+	for _, tick := range counts.between(c.settled(counts, scene), scene.Now) {
+		controlN, controlOf := c.Sides[worst].total(tick.Control)
 		for name, tally := range tick.Pods {
-			for _, side := range c.Sides {
-				n, of := side.total(tally)
-				if controlN, controlOf := side.total(tick.Control); c.Terms.R0 < 1 && controlN > 0 {
-					of = n*controlOf/controlN - of // what it left undone
-				}
-				bad[name] += of
-				serving[name] = serving[name] || n > 0
+			n, of := c.Sides[worst].total(tally)
+			if c.Terms.R0 < 1 && controlN > 0 {
+				of = n*controlOf/controlN - of // what it left undone
 			}
+			bad[name] += of
+			serving[name] = serving[name] || n > 0
 		}
 	}
 	if len(serving) <= othersServing {
 		return ""
 	}
 	names := slices.SortedFunc(maps.Keys(bad), func(a, b string) int { return cmp.Or(cmp.Compare(bad[b], bad[a]), cmp.Compare(a, b)) })
-	rest := counts.without(names[0])
-	if c.weigh(c.pairs(rest, scene), scene).logE >= suspicion {
+	rest := newFold(c, scene).weigh(c.pairs(counts.without(names[0]), scene))
+	if rest.logE >= suspicion {
 		return ""
 	}
 	return names[0]

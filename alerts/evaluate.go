@@ -70,21 +70,30 @@ func staleAfter(interval time.Duration) time.Duration { return 3 * interval }
 // Evaluate finds what every gate says of the rollout at scene.Now, in the
 // order of the gates. An error is a window that could not be read, not a finding.
 func Evaluate(ctx context.Context, gates []Gate, scene Scene) ([]Finding, error) {
+	return EvaluateFrom(ctx, gates, gatherFor, scene)
+}
+
+// A Counter says where the counts that a gate counts come from, by instance besides
+// where that is asked for.
+type Counter func(ctx context.Context, gate Gate, scene Scene, byPod bool) (Counts, error)
+
+// EvaluateFrom is Evaluate on counts from elsewhere than the window: those of a
+// simulation. Gates that do not count read scene.Window.
+func EvaluateFrom(ctx context.Context, gates []Gate, source Counter, scene Scene) ([]Finding, error) {
 	if scene.Subject.StartedAt.After(scene.Now) { // by a deploy tool whose clock runs ahead
 		scene.Subject.StartedAt = scene.Now
 	}
 	gathered := map[bool]*Counts{} // of requests, and of workers
 	findings := make([]Finding, 0, len(gates))
 	for _, gate := range gates {
-		ofWorkers := gate.From == fromWorkers
-		if (gate.Count != nil || gate.Compare != nil) && gathered[ofWorkers] == nil {
-			counts, err := gate.gather(ctx, scene, false)
+		if (gate.Count != nil || gate.Compare != nil) && gathered[gate.CountsWork()] == nil {
+			counts, err := source(ctx, gate, scene, false)
 			if err != nil {
 				return nil, err
 			}
-			gathered[ofWorkers] = &counts
+			gathered[gate.CountsWork()] = &counts
 		}
-		finding, err := gate.evaluate(ctx, gathered[ofWorkers], scene)
+		finding, err := gate.evaluate(ctx, gathered[gate.CountsWork()], source, scene)
 		if err != nil {
 			return nil, fmt.Errorf("gate %s of service %s: %w", gate.Name, scene.Subject.Service, err)
 		}
@@ -93,33 +102,44 @@ func Evaluate(ctx context.Context, gates []Gate, scene Scene) ([]Finding, error)
 	return findings, nil
 }
 
-// gather reads what a gate on counts counts.
-func (g Gate) gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
-	if g.From == fromWorkers {
+// CountsWork says whether the gate counts what workers do, in place of requests.
+func (g Gate) CountsWork() bool { return g.From == fromWorkers }
+
+// gatherFor reads what a gate on counts counts from the window.
+func gatherFor(ctx context.Context, gate Gate, scene Scene, byPod bool) (Counts, error) {
+	if gate.CountsWork() {
 		return gatherWork(ctx, scene, byPod)
 	}
 	return gather(ctx, scene, byPod)
 }
 
 // evaluate finds what one gate says, and what a firing one is to be blamed on.
-func (g Gate) evaluate(ctx context.Context, counts *Counts, scene Scene) (Finding, error) {
+func (g Gate) evaluate(ctx context.Context, counts *Counts, source Counter, scene Scene) (Finding, error) {
 	switch {
 	case g.Eval != nil:
 		return g.Eval(ctx, g, scene)
 	case g.Compare != nil:
 		finding := g.compare(*counts, scene)
-		finding.Query = g.query(scene.Service)
 		if finding.State != Firing {
-			return finding, nil
+			return g.told(finding, scene), nil
 		}
-		return finding, g.attributeComparison(ctx, &finding, scene)
+		finding.Query = g.query(scene.Service)
+		return finding, g.attributeComparison(ctx, &finding, source, scene)
 	}
 	finding := g.Judge(*counts, scene)
-	finding.Query = g.query(scene.Service)
 	if finding.State != Firing {
-		return finding, nil
+		return g.told(finding, scene), nil
 	}
-	return finding, g.attribute(ctx, &finding, *counts, scene)
+	finding.Query = g.query(scene.Service)
+	return finding, g.attribute(ctx, &finding, *counts, source, scene)
+}
+
+// told adds to a finding that does not fire how it is drawn.
+func (g Gate) told(f Finding, scene Scene) Finding {
+	if !scene.Brief {
+		f.Query = g.query(scene.Service)
+	}
+	return f
 }
 
 // finding begins what the gate finds.

@@ -149,6 +149,10 @@ type Scene struct {
 	// Kept is what earlier judgements of the same rollout worked out; nil: everything
 	// is worked out anew.
 	Kept *Kept
+
+	// Brief leaves out what of a finding is told and decides nothing (since when a
+	// state lasts, the smallest effect, the sentence), unless it fires.
+	Brief bool
 }
 
 // Policy is the part of the `judge:` section that gates need.

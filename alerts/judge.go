@@ -43,13 +43,16 @@ func (g Gate) Judge(counts Counts, scene Scene) Finding {
 		f.Observed = &observed
 	}
 	f.Baseline = &a.Base
-	f.MinDetectable = minDetectable(a.Window.N, a.Base.Value, g.Limit)
 	f.Evidence = &Evidence{
 		Method: "spans and guard", Guard: a.Guard, Needed: guardNeeded,
 		Spans: a.Spans, SpansOver: a.SpansOver, Resolution: signal.Resolution,
 	}
-	f.Since = g.since(signal, a.State, counts, scene)
 	f.cover(signal, counts, scene)
+	if scene.Brief && a.State != Firing {
+		return f
+	}
+	f.MinDetectable = minDetectable(a.Window.N, a.Base.Value, g.Limit)
+	f.Since = g.since(signal, a.State, counts, scene)
 	f.Message = g.reason(f, signal)
 	return f
 }

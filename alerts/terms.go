@@ -70,21 +70,25 @@ func (s Side) total(t Tally) (n, bad float64) {
 // settles says whether the new version needs time for its first events.
 func (c Comparison) settles() bool { return c.Terms.R0 < 1 }
 
-// settled is when what the new version does begins to count. A worker that has
-// just begun has finished nothing for as long as its first job takes, however
+// settled is when what the new version does begins to count. A version that starts
+// with cold caches is not compared with one that did so yesterday; and a worker that
+// has just begun has finished nothing for as long as its first job takes, however
 // good it is.
 func (c Comparison) settled(counts Counts, scene Scene) time.Time {
-	from := scene.EvidenceFrom()
+	warm := scene.comparedFrom()
 	if !c.settles() {
-		return from
+		return warm
 	}
-	for _, tick := range counts.between(from, scene.Now) {
+	for _, tick := range counts.between(scene.EvidenceFrom(), scene.Now) {
 		if tick.Subject.work().Seconds > 0 {
-			return later(scene.warm(), tick.At.Add(c.Settles))
+			return later(warm, tick.At.Add(c.Settles))
 		}
 	}
-	return later(scene.warm(), from)
+	return warm
 }
+
+// comparedFrom is the time from which on versions are compared.
+func (s Scene) comparedFrom() time.Time { return later(s.EvidenceFrom(), s.warm()) }
 
 // testOf tests against a rate of the old version's. Only what is worse than that is
 // evidence.

@@ -32,17 +32,11 @@ type court struct {
 func NewTrial(
 	ctx context.Context, window collector.Window, service *alerts.Service, gates []alerts.Gate, config Config, interval time.Duration, reg Registration,
 ) (*Trial, error) {
-	if reg.Kind == "" {
-		reg.Kind = Deploy
-	}
-	if err := reg.validate(); err != nil {
+	t, err := NewTrialOn(alerts.Baseline{}, window, service, gates, config, interval, reg)
+	if err != nil {
 		return nil, err
 	}
-	t := &Trial{
-		court: court{window: window, service: service, policy: config.Policy(interval), minRequests: config.MinRequests, interval: interval},
-		gates: gates, rollout: Rollout{ID: "trial", Registration: reg, RegisteredAt: reg.StartedAt},
-	}
-	baseline, err := alerts.TakeBaseline(ctx, gates, t.scene(t.rollout, reg.StartedAt), nil)
+	baseline, err := alerts.TakeBaseline(ctx, gates, t.Scene(reg.StartedAt), nil)
 	if err != nil {
 		return nil, fmt.Errorf("take the baseline: %w", err)
 	}
@@ -50,18 +44,44 @@ func NewTrial(
 	return t, nil
 }
 
+// NewTrialOn is NewTrial with a baseline that is known.
+func NewTrialOn(
+	baseline alerts.Baseline, window collector.Window, service *alerts.Service, gates []alerts.Gate, config Config, interval time.Duration, reg Registration,
+) (*Trial, error) {
+	if reg.Kind == "" {
+		reg.Kind = Deploy
+	}
+	if err := reg.validate(); err != nil {
+		return nil, err
+	}
+	return &Trial{
+		court: court{window: window, service: service, policy: config.Policy(interval), minRequests: config.MinRequests, interval: interval},
+		gates: gates, rollout: Rollout{ID: "trial", Registration: reg, RegisteredAt: reg.StartedAt, Baseline: baseline},
+	}, nil
+}
+
 // At judges at a time, which is not before that of the last judgement: what
 // latched stays.
 func (t *Trial) At(ctx context.Context, now time.Time) (Document, error) {
-	scene := t.scene(t.rollout, now)
-	scene.Kept = &t.kept
-	findings, err := alerts.Evaluate(ctx, t.gates, scene)
+	findings, err := alerts.Evaluate(ctx, t.gates, t.Scene(now))
 	if err != nil {
 		return Document{}, err
 	}
+	return t.Judge(findings, now), nil
+}
+
+// Scene is what gates may look at of the rollout at a time.
+func (t *Trial) Scene(now time.Time) alerts.Scene {
+	scene := t.scene(t.rollout, now)
+	scene.Kept = &t.kept
+	return scene
+}
+
+// Judge judges by what gates found at a time.
+func (t *Trial) Judge(findings []alerts.Finding, now time.Time) Document {
 	doc := Judge(t.rollout, findings, t.policy, now)
 	t.rollout.settle(doc)
-	return doc, nil
+	return doc
 }
 
 // scene is what gates may look at of a rollout at now.

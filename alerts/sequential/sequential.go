@@ -60,12 +60,13 @@ type Test struct {
 type Process struct {
 	test  Test
 	logs  []float64 // of each effect, the sum over all beginnings
+	gains []float64 // of each effect, in one tick
 	ticks int
 }
 
 // Start begins the test.
 func (t Test) Start() *Process {
-	p := &Process{test: t, logs: make([]float64, len(t.Effects))}
+	p := &Process{test: t, logs: make([]float64, len(t.Effects)), gains: make([]float64, len(t.Effects))}
 	for i := range p.logs {
 		p.logs[i] = math.Inf(-1)
 	}
@@ -82,6 +83,12 @@ func (t Tick) share(r float64) float64 {
 // those of strata that have the same effect are added up.
 func (t Test) Increments(strata ...Tick) []float64 {
 	increments := make([]float64, len(t.Effects))
+	t.add(increments, strata)
+	return increments
+}
+
+// add is Increments into a slice that is there already.
+func (t Test) add(increments []float64, strata []Tick) {
 	for _, tick := range strata {
 		if !tick.informative() {
 			continue
@@ -92,7 +99,6 @@ func (t Test) Increments(strata ...Tick) []float64 {
 			increments[i] += (tick.Events*math.Log(share/null) + tick.ControlEvents*math.Log((1-share)/(1-null))) / max(1, t.Dispersion)
 		}
 	}
-	return increments
 }
 
 // Observe takes one tick, by strata if it is told apart by them (routes).
@@ -102,7 +108,9 @@ func (p *Process) Observe(strata ...Tick) {
 		weight = -math.Log(float64(p.test.Horizon))
 	}
 	p.ticks++
-	for i, increment := range p.test.Increments(strata...) {
+	clear(p.gains)
+	p.test.add(p.gains, strata)
+	for i, increment := range p.gains {
 		p.logs[i] = addLogs(p.logs[i], weight) + increment
 	}
 }

@@ -1,0 +1,257 @@
+package alerts
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/rollwatch/rollwatch/alerts/sequential"
+)
+
+// Take shows the gate, which compares, one tick more than the last time.
+func (k *Kept) Take(g Gate, counts Counts, tick Tick, scene Scene) {
+	c := g.Compare(counts)
+	settled := c.settled(counts, scene)
+	if p, ok := c.pair(tick, settled); ok && (c.settles() || tick.At.After(settled)) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.fold(g.Name, c, scene).take(p)
+	}
+}
+
+// LogE is how strong the evidence of a gate that compares is, in nats. As long as
+// that is less than FiresAt the gate does not fire.
+func (k *Kept) LogE(g Gate) float64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if kept := k.folds[g.Name]; kept != nil {
+		return kept.logE
+	}
+	return 0
+}
+
+// FiresAt is the evidence, in nats, from which on a gate that compares may fire.
+func FiresAt() float64 { return sequential.Needed(compareAlpha) }
+
+// weigh is the evidence of the pairs.
+func (k *Kept) weigh(g Gate, c Comparison, pairs []pair, scene Scene) evidence {
+	if k == nil {
+		return newFold(c, scene).weigh(pairs)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.fold(g.Name, c, scene).weigh(pairs)
+}
+
+// fold is the fold of that name: a new one where nothing is kept, or where other
+// things are compared now.
+func (k *Kept) fold(name string, c Comparison, scene Scene) *fold {
+	kept, fresh := k.folds[name], newFold(c, scene)
+	if kept != nil && kept.comparesAs(fresh) {
+		return kept
+	}
+	if k.folds == nil {
+		k.folds = map[string]*fold{}
+	}
+	k.folds[name] = fresh
+	return fresh
+}
+
+// A fold is the evidence of the pairs it was shown. It is equal to that of a new
+// one that is shown the same pairs.
+type fold struct {
+	sides   int
+	work    bool
+	settles bool
+	excused sequential.Test // against the risk that is excused
+	any     sequential.Test // against no harm at all
+	pairs   []pair
+	sum     evidence // of all pairs, without what the processes say
+	main    []*sequential.Process
+	hints   []*sequential.Process
+	hinted  int // pairs that the hints have seen
+	logs    []float64
+	logE    float64
+	since   time.Time // when logE first reached what is needed
+	without map[time.Time]*remainder
+	gains   [][]float64 // by side, of the minute that begins with each pair and is over
+}
+
+// A remainder is the evidence but that of one minute.
+type remainder struct {
+	processes []*sequential.Process
+	seen      int // pairs
+}
+
+func newFold(c Comparison, scene Scene) *fold {
+	f := &fold{
+		sides: len(c.Sides), work: c.Terms.work, settles: c.settles(),
+		excused: c.testOf(c.Terms.R0, scene), any: c.testOf(1, scene),
+	}
+	f.restart()
+	return f
+}
+
+// comparesAs says whether both compare the same things.
+func (f *fold) comparesAs(other *fold) bool {
+	same := func(a, b sequential.Test) bool {
+		return a.R0 == b.R0 && a.Horizon == b.Horizon && a.Dispersion == b.Dispersion && slices.Equal(a.Effects, b.Effects)
+	}
+	return f.sides == other.sides && f.work == other.work && same(f.excused, other.excused) && same(f.any, other.any)
+}
+
+// restart forgets every pair.
+func (f *fold) restart() {
+	*f = fold{
+		sides: f.sides, work: f.work, settles: f.settles, excused: f.excused, any: f.any,
+		sum:  evidence{sum: make([]sequential.Tick, max(1, f.sides)), settling: f.settles},
+		logs: make([]float64, f.sides),
+		main: begin(f.excused, f.sides), hints: begin(f.any, f.sides),
+		without: map[time.Time]*remainder{}, gains: make([][]float64, f.sides),
+	}
+}
+
+func begin(test sequential.Test, sides int) []*sequential.Process {
+	processes := make([]*sequential.Process, sides)
+	for i := range processes {
+		processes[i] = test.Start()
+	}
+	return processes
+}
+
+// take adds one pair.
+func (f *fold) take(p pair) {
+	f.pairs = append(f.pairs, p)
+	if f.sides == 0 {
+		return
+	}
+	f.sum.add(p)
+	for i, side := range p.sides {
+		f.main[i].Observe(side...)
+		f.logs[i] = f.main[i].LogE()
+	}
+	if f.logE = sequential.Average(f.logs...); f.since.IsZero() && f.logE >= sequential.Needed(compareAlpha) {
+		f.since = p.at
+	}
+}
+
+// weigh is the evidence of these pairs. Of those that the fold knows only the rest
+// is worked out; that a late scrape changed one of them is found out.
+func (f *fold) weigh(pairs []pair) evidence {
+	if !f.beginsWith(pairs) {
+		f.restart()
+	}
+	for _, p := range pairs[len(f.pairs):] {
+		f.take(p)
+	}
+	e := f.sum
+	e.sum = slices.Clone(e.sum) // it goes on
+	if f.sides == 0 || len(pairs) == 0 {
+		e.settling = false
+		return e
+	}
+	e.logE, e.least, e.since = f.logE, f.logE, f.since
+	for i, l := range f.logs {
+		if l > f.logs[e.worst] {
+			e.worst = i
+		}
+	}
+	if total := e.sum[e.worst]; !f.work {
+		e.n, e.controlN = total.Exposure, total.ControlExposure
+	}
+	e.hint = f.hint()
+	if f.logE >= sequential.Needed(compareAlpha) {
+		e.least = f.leastWithout(e.worst)
+	}
+	return e
+}
+
+// beginsWith says whether the pairs begin with those that the fold knows.
+func (f *fold) beginsWith(pairs []pair) bool {
+	return len(f.pairs) <= len(pairs) && slices.EqualFunc(f.pairs, pairs[:len(f.pairs)], func(a, b pair) bool {
+		return a.at.Equal(b.at) && a.jobs == b.jobs && a.controls == b.controls &&
+			slices.EqualFunc(a.sides, b.sides, slices.Equal[[]sequential.Tick])
+	})
+}
+
+// hint is the evidence of any harm at all. It is asked for more seldom than pairs
+// are taken.
+func (f *fold) hint() float64 {
+	for ; f.hinted < len(f.pairs); f.hinted++ {
+		for i, process := range f.hints {
+			process.Observe(f.pairs[f.hinted].sides[i]...)
+		}
+	}
+	return average(f.hints)
+}
+
+func average(processes []*sequential.Process) float64 {
+	logs := make([]float64, len(processes))
+	for i, p := range processes {
+		logs[i] = p.LogE()
+	}
+	return sequential.Average(logs...)
+}
+
+// leastWithout is the evidence with that minute left out which says most: what
+// rests on a single blip is no evidence against a version.
+func (f *fold) leastWithout(side int) float64 {
+	gains := f.minutes(side)
+	begins := make([]int, len(f.pairs))
+	for i := range begins {
+		begins[i] = i
+	}
+	slices.SortFunc(begins, func(a, b int) int { return cmp.Or(cmp.Compare(gains[b], gains[a]), cmp.Compare(a, b)) })
+	least := math.Inf(1)
+	for _, i := range begins[:min(len(begins), blipsTried)] {
+		least = min(least, f.leaving(f.pairs[i].at))
+	}
+	return least
+}
+
+// minutes are what the evidence of one side gains in the minute that begins with
+// each pair.
+func (f *fold) minutes(side int) []float64 {
+	gains := slices.Clone(f.gains[side])
+	last := f.pairs[len(f.pairs)-1].at
+	for i := len(gains); i < len(f.pairs); i++ {
+		gain := make([]float64, len(f.excused.Effects))
+		over := f.pairs[i].at.Add(oneBlip)
+		for _, p := range f.pairs[i:] {
+			if !p.at.Before(over) {
+				break
+			}
+			for j, x := range f.excused.Increments(p.sides[side]...) {
+				gain[j] += x
+			}
+		}
+		gains = append(gains, slices.Max(gain))
+		if !last.Before(over) { // it can gain no more
+			f.gains[side] = gains[: i+1 : i+1]
+		}
+	}
+	return gains
+}
+
+// leaving is the evidence but that of the minute from a time on: then time passes,
+// and nothing is seen.
+func (f *fold) leaving(minute time.Time) float64 {
+	rest := f.without[minute]
+	if rest == nil {
+		rest = &remainder{processes: begin(f.excused, f.sides)}
+		f.without[minute] = rest
+	}
+	for ; rest.seen < len(f.pairs); rest.seen++ {
+		p := f.pairs[rest.seen]
+		left := !p.at.Before(minute) && p.at.Before(minute.Add(oneBlip))
+		for i, process := range rest.processes {
+			if left {
+				process.Observe()
+			} else {
+				process.Observe(p.sides[i]...)
+			}
+		}
+	}
+	return average(rest.processes)
+}

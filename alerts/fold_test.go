@@ -1,0 +1,73 @@
+package alerts
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What is kept between judgements is worth time only: at every tick of many
+// watches, with blips, and with a late scrape that changes a tick that was judged
+// already, the finding is the same to the last bit.
+func TestAKeptFoldFindsWhatANewOneFinds(t *testing.T) {
+	const watch = 12 * time.Minute
+	service := apiService()
+	service.Tracks = map[string]Labels{canaryTrack: {"track": "canary"}, stableTrack: {"track": "stable"}}
+	for seed := range uint64(6) {
+		random := rand.New(rand.NewPCG(seed, 3))
+		begins := time.Duration(random.IntN(8)) * time.Minute
+		counts := sideBySide{20, 180, func(at time.Duration) (float64, float64) {
+			switch {
+			case at > begins && at <= begins+45*time.Second:
+				return 0.3, 0.002
+			case seed%2 == 0 && at > begins+2*time.Minute:
+				return 0.02, 0.002
+			}
+			return 0.002, 0.002
+		}}.watched(random, watch)
+		kept := &Kept{}
+		for at := interval; at <= watch; at += interval {
+			if at == 8*time.Minute {
+				counts.Ticks[25].Subject.Errors += 3
+			}
+			until := counts
+			until.Ticks = counts.between(time.Unix(0, 0), time.Unix(0, 0).Add(at))
+			scene := Scene{
+				Service: service, Subject: Subject{Service: "api", Version: "2", Strategy: Canary, StartedAt: time.Unix(0, 0)},
+				Now: time.Unix(0, 0).Add(at), Interval: interval, Grace: time.Minute, Policy: Policy{MinRequests: 100},
+			}
+			for _, gate := range []Gate{canaryErrors, canaryLatency} {
+				scene.Kept = nil
+				anew := gate.compare(until, scene)
+				scene.Kept = kept
+				if at%time.Minute == 0 { // also when some ticks were taken beforehand, as a simulation does
+					kept.Take(gate, until, until.Ticks[len(until.Ticks)-1], scene)
+				}
+				require.Equal(t, anew, gate.compare(until, scene), fmt.Sprintf("seed %d, %s at %s", seed, gate.Name, at))
+				require.Equal(t, anew.Evidence.LogE, kept.LogE(gate))
+			}
+		}
+	}
+}
+
+func TestABriefFindingDecidesTheSame(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	counts := traffic(random, 20*time.Minute, 20, during(6*time.Minute, 0.05, 0.002))
+	for _, tick := range counts.Ticks {
+		scene := simulated(Ratio{N: 7200, Bad: 14})
+		scene.Now = tick.At
+		for _, gate := range []Gate{errorRatio, outage} {
+			full := gate.Judge(counts, scene)
+			scene.Brief = true
+			brief := gate.Judge(counts, scene)
+			if full.State != Firing {
+				full.Since, full.Message, full.MinDetectable = brief.Since, brief.Message, brief.MinDetectable
+			}
+			require.Equal(t, full, brief)
+			scene.Brief = false
+		}
+	}
+}
