@@ -136,6 +136,25 @@ func (b Baseline) resolved(gates []Gate, millis bool) (Baseline, error) {
 	return b.identified()
 }
 
+// Under is the same measurement as other gates read it: the edge that
+// latency_p99 judges by follows from its factor.
+func (b Baseline) Under(gates []Gate, service *Service) (Baseline, error) {
+	if b.Timed == 0 || !hasMetrics(service) {
+		return b, nil
+	}
+	m, err := service.meter()
+	if err != nil {
+		return Baseline{}, fmt.Errorf("baseline: %w", err)
+	}
+	for _, gate := range gates {
+		if gate.Name == latencyP99.Name {
+			b.Edge, b.LE, b.Unresolved = 0, "", ""
+			b.resolve(gate.Factor, m.millis)
+		}
+	}
+	return b, nil
+}
+
 // identified gives the baseline its id. When it was taken is not part of what
 // it is.
 func (b Baseline) identified() (Baseline, error) {

@@ -84,13 +84,18 @@ func (e *Engine) SetOverride(ctx context.Context, id string, override Override) 
 		if !r.FinishedAt.IsZero() {
 			return r, isFinished(r)
 		}
-		r.Override, r.Latched, r.LatchedAt, r.Final = &override, "", time.Time{}, false
+		r.override(override)
 		return r, nil
 	})
 	if err == nil {
 		e.adopt(id, w) // while it was still closed, a sweep may have let go of it
 	}
 	return e.changed(w, err)
+}
+
+// override puts a human's decision in place of what was decided until then.
+func (r *Rollout) override(o Override) {
+	r.Override, r.Latched, r.LatchedAt, r.Final = &o, "", time.Time{}, false
 }
 
 // errUnchanged ends a change that was made before.

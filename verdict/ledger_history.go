@@ -2,8 +2,11 @@ package verdict
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -89,4 +92,27 @@ func (l *Ledger) transitions(ctx context.Context, id string) ([]Transition, erro
 		found = append(found, t)
 	}
 	return found, rows.Err()
+}
+
+// openToRead opens the ledger in a file as it is, for reading alone.
+func openToRead(path string) (*Ledger, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	read, err := sql.Open("sqlite", dsn(path, "mode=ro", "_pragma=query_only(1)"))
+	if err != nil {
+		return nil, fmt.Errorf("open ledger %s: %w", path, err)
+	}
+	return &Ledger{path: path, read: read}, nil
+}
+
+// ReadHistory reads what a ledger has on record of a rollout, from its file, which
+// is not changed and which a daemon may have open. NotFound if there is none.
+func ReadHistory(ctx context.Context, path, id string) (_ History, err error) {
+	l, err := openToRead(path)
+	if err != nil {
+		return History{}, err
+	}
+	defer func() { err = errors.Join(err, l.read.Close()) }()
+	return l.history(ctx, id)
 }

@@ -20,7 +20,7 @@ import (
 
 func newRolloutCommand() *cobra.Command {
 	cmd := group("rollout", "Tell rollwatch of rollouts, and list them",
-		newRolloutStart(), newRolloutStage(), newRolloutFinish(), newRolloutOverride(), newRolloutList(), newRolloutShow())
+		newRolloutStart(), newRolloutStage(), newRolloutFinish(), newRolloutOverride(), newRolloutList(), newRolloutShow(), newRolloutReport())
 	addClientFlags(cmd)
 	return cmd
 }

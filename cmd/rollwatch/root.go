@@ -30,7 +30,7 @@ and why. It never deploys anything by itself.`,
 	})
 	root.AddCommand(
 		newServeCommand(), newDemoCommand(), newCheckCommand(), newConfigCommand(),
-		newRolloutCommand(), newVerdictCommand(), newGateCommand(), newRulesCommand(),
+		newRolloutCommand(), newVerdictCommand(), newGateCommand(), newRulesCommand(), newReplayCommand(),
 		newHealthcheckCommand(), newVersionCommand(),
 	)
 	return root

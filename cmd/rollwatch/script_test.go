@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -57,6 +58,7 @@ func TestStories(t *testing.T) {
 			"ready":   waitReady,
 			"occupy":  occupy,
 			"corrupt": corrupt,
+			"idof":    idOf,
 		},
 	})
 }
@@ -102,4 +104,13 @@ func corrupt(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	copy(text, "this is no database at all")
 	ts.Check(os.WriteFile(file, text, 0o600))
+}
+
+// idOf is the command "idof": $ID is the rollout that the last command has named first.
+func idOf(ts *testscript.TestScript, _ bool, _ []string) {
+	id := regexp.MustCompile(`r-[0-9]+-[0-9]+-[a-z0-9-]+`).FindString(ts.ReadFile("stdout"))
+	if id == "" {
+		ts.Fatalf("no rollout is named")
+	}
+	ts.Setenv("ID", id)
 }
