@@ -33,7 +33,7 @@ type Moment struct {
 // Differs says whether something else was decided then.
 func (m Moment) Differs() bool { return m.Then != "" && m.Then != m.Now.Verdict }
 
-// Run judges from the registration to the end of the record: when the rollout
+// Run judges from the first judgement to the end of the record: when the rollout
 // was finished or superseded, or when its watch and after-watch are over.
 func (r Replay) Run(ctx context.Context) ([]Moment, error) {
 	trial, err := r.trial(ctx)
@@ -106,6 +106,9 @@ func (r Replay) Span() (begin, end time.Time) {
 	begin = recorded.RegisteredAt
 	if begin.Before(recorded.StartedAt) {
 		begin = recorded.StartedAt
+	}
+	if len(r.History.Transitions) > 0 {
+		begin = r.History.Transitions[0].At // the first judgement
 	}
 	policy := r.Config.Policy(r.Interval)
 	end = recorded.StartedAt.Add(max(2*policy.Watch(recorded.Strategy), policy.After))
