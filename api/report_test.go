@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/xml"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -84,7 +83,7 @@ func TestAnExternalURLIsAnAddress(t *testing.T) {
 		faults := Config{ExternalURL: address}.Validate()
 		require.Equal(t, good, len(faults) == 0, address)
 		for _, fault := range faults {
-			require.False(t, strings.Contains(fault.Problem, "secret"))
+			require.NotContains(t, fault.Problem, "secret")
 		}
 	}
 }

@@ -146,13 +146,16 @@ func (e *Engine) settle(ctx context.Context, w *watch, r Rollout, doc Document, 
 	return nil
 }
 
+// TransitionMessage is the message of the line that the log has for each transition.
+const TransitionMessage = "verdict"
+
 // tell writes a transition to the log, once it is on record.
 func (e *Engine) tell(from Word, doc Document) {
 	level := zap.InfoLevel
 	if doc.Verdict == Rollback {
 		level = zap.WarnLevel
 	}
-	e.opts.Log.Log(level, "verdict",
+	e.opts.Log.Log(level, TransitionMessage,
 		zap.String("service", doc.Service), zap.String("rollout", doc.Rollout), zap.String("version", doc.Version),
 		zap.String("from", string(from)), zap.String("to", string(doc.Verdict)), zap.Bool("final", doc.Final),
 		zap.Bool("dryRun", doc.DryRun), zap.String("reason", doc.Progress), zap.Int64("seq", doc.Seq))

@@ -8,8 +8,11 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/rollwatch/rollwatch/internal/demo"
+	"github.com/rollwatch/rollwatch/verdict"
 )
 
 // demoLogLevel lets only trouble into the story.
@@ -49,7 +52,8 @@ func runDemo(ctx context.Context, stdout, stderr io.Writer, listen string, once 
 	app, err := newApp(ctx, appOptions{
 		loader: configLoader{file: world.ConfigFile(), lookup: os.LookupEnv},
 		listen: []string{listen},
-		log:    newLog(logFlags{level: &choice{value: demoLogLevel}, format: &choice{value: logFormatConsole}}, stderr),
+		log: newLog(logFlags{level: &choice{value: demoLogLevel}, format: &choice{value: logFormatConsole}}, stderr).
+			WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return withoutVerdicts{core} })),
 	})
 	if err != nil {
 		return err
@@ -72,6 +76,23 @@ func runDemo(ctx context.Context, stdout, stderr io.Writer, listen string, once 
 	case err := <-app.broken:
 		return fmt.Errorf("the daemon broke: %w", err)
 	}
+}
+
+// withoutVerdicts is a log that leaves the verdicts to the story, which tells
+// them to its readers: to them a warning is something that went wrong.
+type withoutVerdicts struct{ zapcore.Core }
+
+// With implements zapcore.Core.
+func (c withoutVerdicts) With(fields []zapcore.Field) zapcore.Core {
+	return withoutVerdicts{c.Core.With(fields)}
+}
+
+// Check implements zapcore.Core.
+func (c withoutVerdicts) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if entry.Message == verdict.TransitionMessage {
+		return checked
+	}
+	return c.Core.Check(entry, checked)
 }
 
 // interrupted is err, unless the user ended the demo: that is no failure.

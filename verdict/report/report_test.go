@@ -206,7 +206,7 @@ func TestScalesAreRound(t *testing.T) {
 
 // textsOf reads an SVG and returns its texts; it fails on anything that is not
 // drawn by a canvas.
-func textsOf(t testing.TB, svg []byte) (texts []string) {
+func textsOf(t *testing.T, svg []byte) (texts []string) {
 	t.Helper()
 	allowed := []string{"svg", "title", "desc", "style", "rect", "line", "text", "path"}
 	attributes := []string{"xmlns", "viewBox", "width", "height", "role", "class", "x", "y", "x1", "y1", "x2", "y2", "d", "text-anchor"}
