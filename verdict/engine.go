@@ -79,9 +79,10 @@ type Engine struct {
 // A service is one whose rollouts are judged.
 type service struct {
 	*alerts.Service
-	gates       []alerts.Gate
-	registering sync.Mutex      // one registration at a time
-	usual       map[string]bool // versions that it shows and that are no news; only the loop uses it
+	gates        []alerts.Gate
+	registering  sync.Mutex      // one registration at a time
+	usual        map[string]bool // versions that it shows and that are no news; only the loop uses it
+	bucketsKnown bool            // whether its buckets will do was found out, and said; only the loop uses it
 }
 
 // NewEngine takes up the rollouts that the ledger has under watch. Judging
@@ -157,6 +158,7 @@ func (e *Engine) Run(ctx context.Context) {
 // tick looks for versions that nobody told of, and judges every rollout under watch. A service that cannot be judged costs
 // the others nothing: reading evidence has a deadline of half an interval.
 func (e *Engine) tick(ctx context.Context) {
+	e.checkBuckets(ctx)
 	e.detect(ctx)
 	var group errgroup.Group
 	group.SetLimit(maxJudging)

@@ -10,9 +10,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/rollwatch/rollwatch/alerts"
+	"github.com/rollwatch/rollwatch/collector"
 )
 
 const (
@@ -30,7 +34,7 @@ func checkScrapes(ctx context.Context, config *Config) []checkResult {
 		for i, target := range s.Metrics.Scrape {
 			r := &checkResult{Kind: metricsPage, Name: fmt.Sprintf("%s[%d]", s.Name, i), State: stateUp}
 			results = append(results, r)
-			all.Go(func() { r.readPage(ctx, client, target.URL) })
+			all.Go(func() { r.readPage(ctx, client, target, config, s) })
 		}
 	}
 	all.Wait()
@@ -41,26 +45,50 @@ func checkScrapes(ctx context.Context, config *Config) []checkResult {
 	return out
 }
 
-func (r *checkResult) readPage(ctx context.Context, client *http.Client, address string) {
+func (r *checkResult) readPage(ctx context.Context, client *http.Client, target collector.ScrapeTarget, config *Config, s *alerts.Service) {
 	began := time.Now()
-	series, err := countSeries(ctx, client, address)
+	families, err := readFamilies(ctx, client, target.URL)
 	r.Milliseconds = milliseconds(time.Since(began))
-	switch {
-	case err != nil:
+	if err != nil {
 		r.State, r.Problem = stateDown, err.Error()
-	default:
-		r.Details = map[string]any{"series": series}
+		return
+	}
+	series := 0
+	for _, family := range families {
+		series += len(family.GetMetric())
+	}
+	r.Details = map[string]any{"series": series}
+	if advice, _ := alerts.CheckPage(alerts.Gates(config.Gates, s), s, bucketsOf(families, s.Name, target.Labels)); advice != "" {
+		r.Missing = append(r.Missing, "latency_p99: "+advice)
 	}
 }
 
-// countSeries reads a page and returns how many series are on it. Its errors
-// do not show the address, which may hold a password.
-func countSeries(ctx context.Context, client *http.Client, address string) (int, error) {
+// bucketsOf are the buckets of a page, as a scrape would label them.
+func bucketsOf(families []*dto.MetricFamily, service string, more map[string]string) []collector.Series {
+	var buckets []collector.Series
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			of := labels.NewBuilder(labels.FromMap(more)).Set(model.MetricNameLabel, family.GetName()+"_bucket").Set(model.JobLabel, service)
+			for _, pair := range m.GetLabel() {
+				of.Set(pair.GetName(), pair.GetValue())
+			}
+			for _, b := range m.GetHistogram().GetBucket() {
+				of.Set(model.BucketLabel, labels.FormatOpenMetricsFloat(b.GetUpperBound()))
+				buckets = append(buckets, collector.Series{Labels: of.Labels(), Points: []collector.Point{{V: float64(b.GetCumulativeCount())}}})
+			}
+		}
+	}
+	return buckets
+}
+
+// readFamilies reads what is on a page. Its errors do not show the address, which
+// may hold a password.
+func readFamilies(ctx context.Context, client *http.Client, address string) ([]*dto.MetricFamily, error) {
 	ctx, cancel := context.WithTimeout(ctx, metricsPageTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return 0, errors.New("not an address")
+		return nil, errors.New("not an address")
 	}
 	req.Header.Set("Accept", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
 	resp, err := client.Do(req)
@@ -68,22 +96,22 @@ func countSeries(ctx context.Context, client *http.Client, address string) (int,
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err
 		}
-		return 0, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("answered %s", resp.Status)
+		return nil, fmt.Errorf("answered %s", resp.Status)
 	}
-	series := 0
+	var families []*dto.MetricFamily
 	decoder := expfmt.NewDecoder(io.LimitReader(resp.Body, maxMetricsPage), expfmt.ResponseFormat(resp.Header))
 	for {
 		var family dto.MetricFamily
 		switch err := decoder.Decode(&family); {
 		case errors.Is(err, io.EOF):
-			return series, nil
+			return families, nil
 		case err != nil:
-			return 0, fmt.Errorf("not a metrics page: %w", err)
+			return nil, fmt.Errorf("not a metrics page: %w", err)
 		}
-		series += len(family.GetMetric())
+		families = append(families, &family)
 	}
 }

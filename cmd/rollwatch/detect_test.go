@@ -108,3 +108,33 @@ judge: {grace: 0s, watch: {blue_green: 1m}}
 	require.Equal(t, verdict.KindOfRollback, back.Kind)
 	require.Equal(t, [2]string{"1", "2"}, [2]string{back.Version, back.PreviousVersion})
 }
+
+// Buckets that cannot show a p99 three times as high are named when rollwatch
+// starts, and by `rollwatch check`: at the rollout it would be late.
+func TestBucketsThatTellTooLittleAreNamedAtTheStart(t *testing.T) {
+	t.Parallel()
+	durations := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "http_request_duration_seconds", Help: "Durations.", Buckets: []float64{0.1, 5}, ConstLabels: prometheus.Labels{"status_code": "200"},
+	})
+	for range 1000 {
+		durations.Observe(0.05)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(durations)
+	page := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	t.Cleanup(page.Close)
+	r := runFile(t, fmt.Sprintf(`
+interval: 1s
+data_dir: ${DATA}
+services: [{name: shop, metrics: {scrape: [{url: "%s/metrics"}]}}]
+`, page.URL))
+	const advice = "the first bucket edge above 3 x p99 (99ms) is 5s, 50.5 x p99: add an edge near 297ms"
+	said := func() bool { return r.logs.FilterMessage("latency_p99 cannot tell what it should").Len() > 0 }
+	eventually(t, "not said", 10*time.Second, said)
+	require.Equal(t, advice, r.logs.FilterMessage("latency_p99 cannot tell what it should").All()[0].ContextMap()["resolution"])
+	code, stdout, stderr := rollwatch(t, "check", "--config.file", r.file)
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "latency_p99: "+advice)
+	<-time.After(2 * time.Second)
+	require.Equal(t, 1, r.logs.FilterMessage("latency_p99 cannot tell what it should").Len(), "once is enough")
+}
