@@ -40,6 +40,11 @@ var Presets = []Preset{
 		Status: []string{"http_response_status_code"}, Routes: []string{"http_route"},
 	},
 	{
+		Name: "otel-legacy", Help: "OpenTelemetry's HTTP conventions before they were stable (up to 1.20), which many Node.js instrumentations still emit",
+		Requests: "http_server_duration_milliseconds_count", Latency: "http_server_duration_milliseconds",
+		Status: []string{"http_status_code"}, Routes: []string{"http_route", "http_target"}, Millis: true,
+	},
+	{
 		Name: "nginx-ingress", Help: "the NGINX ingress controller of Kubernetes",
 		Requests: "nginx_ingress_controller_requests", Latency: "nginx_ingress_controller_request_duration_seconds",
 		Status: []string{"status"}, Routes: []string{"path"},

@@ -54,7 +54,7 @@ func ParseMemory(interval time.Duration, input []InputSeries) (*Memory, error) {
 		}
 		for n, v := range values {
 			if v.Histogram != nil {
-				return nil, fmt.Errorf("input_series[%d] %s: native histograms are not judged, write its _bucket series", i, in.Series)
+				return nil, fmt.Errorf("input_series[%d] %s: native histograms cannot be written here, write the _count and _bucket series", i, in.Series)
 			}
 			if v.Omitted {
 				continue

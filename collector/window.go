@@ -37,8 +37,9 @@ type Series struct {
 // window gives the same answer for the same times.
 type Window interface {
 	// Select returns the raw samples with from < t <= to, the series in the order
-	// of their labels. A series without a sample in that time is left out, and so
-	// are native histograms.
+	// of their labels. A series without a sample in that time is left out. A native
+	// histogram is found under the names of the _count and the _bucket series that
+	// it would have if it were classic.
 	Select(ctx context.Context, from, to time.Time, matchers ...*labels.Matcher) ([]Series, error)
 
 	// Query evaluates a PromQL expression at from, from+step, ... up to to.
@@ -102,23 +103,33 @@ func (q querier) Select(ctx context.Context, from, to time.Time, matchers ...*la
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
 
+	out, err := q.selectSeries(ctx, reader, matchers)
+	if err != nil {
+		return nil, fmt.Errorf("read the window: %w", err)
+	}
+	return out, nil
+}
+
+// selectSeries is Select on an open reader.
+func (q querier) selectSeries(ctx context.Context, reader storage.Querier, matchers []*labels.Matcher) ([]Series, error) {
 	var out []Series
 	var it chunkenc.Iterator
 	var buf []Point
+	var err error
 	set := reader.Select(ctx, true, nil, matchers...)
 	for set.Next() {
 		it = set.At().Iterator(it)
 		if buf, err = floats(buf[:0], it); err != nil {
-			return nil, fmt.Errorf("read the window: %s: %w", set.At().Labels(), err)
+			return nil, fmt.Errorf("%s: %w", set.At().Labels(), err)
 		}
 		if len(buf) > 0 {
 			out = append(out, Series{Labels: set.At().Labels().Copy(), Points: slices.Clone(buf)})
 		}
 	}
 	if err := set.Err(); err != nil {
-		return nil, fmt.Errorf("read the window: %w", err)
+		return nil, err
 	}
-	return out, nil
+	return q.withNative(ctx, reader, out, matchers)
 }
 
 // floats appends the float samples that are left in it, without stale markers.
