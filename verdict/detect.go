@@ -3,6 +3,7 @@ package verdict
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -22,6 +23,9 @@ const (
 	// adoptWithin is how far the registration by a tool and the detection of the
 	// same version may lie apart and yet be one rollout.
 	adoptWithin = 10 * time.Minute
+	// maxNewcomers is how many versions an hour may bring. A label with the id of
+	// a process or of a request would else register rollouts without end.
+	maxNewcomers = 10
 	// detectRollouts is how many of a service's newest rollouts may account for a version.
 	detectRollouts = 50
 )
@@ -124,7 +128,9 @@ func (e *Engine) goneBack(ctx context.Context, s *service, newest Rollout, past 
 			previous = cmp.Or(previous, n.Before)
 		}
 	}
-	since, gone := alerts.Replaced(past, newest.Version, previous)
+	// Only what it showed under this rollout can be gone: it may have been there before.
+	under := slices.DeleteFunc(slices.Clone(past), func(s alerts.Sighting) bool { return s.At.Before(newest.StartedAt) })
+	since, gone := alerts.Replaced(under, newest.Version, previous)
 	if !gone || previous == "" {
 		return false, nil
 	}
@@ -141,6 +147,9 @@ func (e *Engine) goneBack(ctx context.Context, s *service, newest Rollout, past 
 // newVersions registers the versions that are new and that no rollout accounts for.
 func (e *Engine) newVersions(ctx context.Context, s *service, past []alerts.Sighting, shown map[string]bool, now time.Time) error {
 	newcomers := alerts.Newcomers(past)
+	if len(newcomers) > maxNewcomers {
+		return fmt.Errorf("%d new versions within %s: what is taken for the version is something else", len(newcomers), rounded(detectWithin))
+	}
 	for version := range shown {
 		isNew := func(n alerts.Newcomer) bool { return n.Version == version }
 		if !slices.ContainsFunc(newcomers, isNew) && alerts.IsFamiliar(past, version) {
@@ -156,7 +165,10 @@ func (e *Engine) newVersions(ctx context.Context, s *service, past []alerts.Sigh
 			accounted := func(known []Rollout) bool {
 				return slices.ContainsFunc(known, func(r Rollout) bool { return e.policy.accountsFor(r, n, past) })
 			}
-			if err := e.registerDetected(ctx, s, reg, now, accounted); err != nil {
+			err := e.registerDetected(ctx, s, reg, now, accounted)
+			if refusal, ok := errors.AsType[*Error](err); ok && refusal.Code == Invalid {
+				e.opts.Log.Warn("what shows itself as a version is none", zap.String("service", s.Name), zap.Error(err))
+			} else if err != nil {
 				return err
 			}
 		}
@@ -181,7 +193,7 @@ func (e *Engine) registerDetected(ctx context.Context, s *service, reg Registrat
 	// It began after the reading before the first that named it.
 	reg.StartedAt = latest(reg.StartedAt.Add(-e.opts.Interval), now.Add(-e.policy.Watch(reg.Strategy)))
 	if _, err := e.admit(&reg, now); err != nil {
-		return fmt.Errorf("version %q cannot be registered: %w", shortened(reg.Version), err)
+		return err
 	}
 	r, err := e.enroll(ctx, s, registration{rollout: Rollout{Registration: reg, Detected: true}}, now)
 	if err != nil {

@@ -115,7 +115,9 @@ func TestAVersionThatIsSeenOnceIsNone(t *testing.T) {
 		w.pass(tick)
 		p.show("1")
 		w.pass(2 * time.Hour)
-		require.Empty(t, w.onRecord())
+		p.show("1", "2\x1b[2J")
+		w.pass(time.Minute)
+		require.Empty(t, w.onRecord(), "nor is what cannot be shown")
 	})
 }
 
@@ -250,5 +252,38 @@ func TestAWindowThatCannotBeReadCostsTheJudgementNothing(t *testing.T) {
 		p.show("3")
 		w.pass(2 * tick)
 		require.Equal(t, []string{"deploy >2"}, w.onRecord(), "it may be what the tool calls 2")
+	})
+}
+
+func TestATriedVersionThatIsTriedAgainIsNotTakenForGone(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		r, _ := w.registerVersion("2")
+		p.show("2")
+		w.pass(5 * time.Minute)
+		p.show("1")
+		w.pass(time.Minute)
+		_, err := w.engine.Finish(t.Context(), r.ID, Aborted)
+		require.NoError(t, err)
+		w.pass(5 * time.Minute)
+		_, _, err = w.engine.Register(t.Context(), Registration{Service: "api", Version: "2", PreviousVersion: "1", Strategy: alerts.Rolling}, "")
+		require.NoError(t, err)
+		w.pass(10 * time.Minute) // its pods wait for an image
+		require.Equal(t, []string{"deploy >2", "deploy 1>2"}, w.onRecord())
+		p.show("1", "2")
+		w.pass(time.Minute)
+		p.show("1")
+		w.pass(3 * time.Minute)
+		require.Equal(t, []string{"deploy >2", "deploy 1>2", "detected rollback 2>1"}, w.onRecord())
+	})
+}
+
+func TestALabelThatTellsNoVersionRegistersNothingWithoutEnd(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		w.pass(tick)
+		for i := range 300 {
+			p.show("1", string(rune('A'+i/2)))
+			w.pass(tick)
+		}
+		require.LessOrEqual(t, len(w.onRecord()), 10+1)
 	})
 }
