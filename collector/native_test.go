@@ -46,10 +46,10 @@ func TestNativeHistogramsAreCountedByBucketsThatAreExact(t *testing.T) {
 		observe()
 		defer n.start("api:80", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))()
 		require.NoError(t, s.Replace(map[string][]ScrapeTarget{"api": {{URL: "http://api"}}}))
-		time.Sleep(16 * time.Second)
+		<-time.After(16 * time.Second)
 		observe()
 		durations.WithLabelValues("500").Observe(120) // beyond every edge
-		time.Sleep(15 * time.Second)
+		<-time.After(15 * time.Second)
 
 		counts := selected(t, w, "http_request_duration_seconds_count")
 		require.Len(t, counts, 2)
@@ -91,7 +91,7 @@ func TestWhatIsClassicAsWellIsCountedOnce(t *testing.T) {
 		h.Observe(0.5)
 		defer n.start("api:80", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))()
 		require.NoError(t, s.Replace(map[string][]ScrapeTarget{"api": {{URL: "http://api"}}}))
-		time.Sleep(16 * time.Second)
+		<-time.After(16 * time.Second)
 		require.Len(t, selected(t, w, "latency_seconds_count"), 1)
 		require.Len(t, selected(t, w, "latency_seconds_bucket"), 3)
 	})
