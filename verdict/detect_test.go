@@ -3,6 +3,7 @@ package verdict
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,9 +63,9 @@ func (w *world) onRecord() []string {
 	all, _, err := w.engine.Rollouts(w.t.Context(), "", Page{})
 	require.NoError(w.t, err)
 	told := []string{}
-	for i := len(all) - 1; i >= 0; i-- {
-		text := string(all[i].Kind) + " " + all[i].PreviousVersion + ">" + all[i].Version
-		if all[i].Detected {
+	for _, r := range slices.Backward(all) {
+		text := string(r.Kind) + " " + r.PreviousVersion + ">" + r.Version
+		if r.Detected {
 			text = "detected " + text
 		}
 		told = append(told, text)
