@@ -134,8 +134,7 @@ func (d *schemaDiff) columns(was, is probe.Relation) {
 			continue
 		}
 		gone := SchemaChange{Table: was.Name, Column: old.Name, Change: "column_dropped", From: old.Type}
-		if i := slices.IndexFunc(added, func(c probe.Column) bool { return c.Type == old.Type }); i >= 0 {
-			gone.To = added[i].Name
+		if gone.To = namesake(old, added); gone.To != "" {
 			d.breaks(gone, "the column %s of %s is gone; %s is new and of the same type (%s): renamed?", old.Name, was.Name, gone.To, old.Type)
 			continue
 		}
@@ -149,6 +148,18 @@ func (d *schemaDiff) columns(was, is probe.Relation) {
 		}
 		d.fits(c, "the column %s of %s is new", column.Name, is.Name)
 	}
+}
+
+// namesake is the new column that looks most like one that is gone: of the same
+// type, at the same place if there is one; "" where none is.
+func namesake(old probe.Column, added []probe.Column) string {
+	name := ""
+	for _, c := range added {
+		if c.Type == old.Type && (name == "" || c.Place == old.Place) {
+			name = c.Name
+		}
+	}
+	return name
 }
 
 // column compares a column that is still there.

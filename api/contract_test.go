@@ -58,7 +58,7 @@ func TestContractHasTheFieldsOfTheTypes(t *testing.T) {
 	for name, value := range map[string]any{
 		"Registration": verdict.Registration{}, "Rollout": verdict.Rollout{}, "Stage": verdict.Stage{},
 		"Migration": verdict.Migration{}, "Override": verdict.Override{}, "Document": verdict.Document{},
-		"Missing": verdict.Missing{}, "Action": verdict.Action{}, "Delivery": verdict.Delivery{}, "Gate": gateAnswer{},
+		"Missing": verdict.Missing{}, "Action": verdict.Action{}, "SchemaChange": alerts.SchemaChange{}, "FrozenSchema": verdict.FrozenSchema{}, "Delivery": verdict.Delivery{}, "Gate": gateAnswer{},
 		"Finding": alerts.Finding{}, "Baseline": alerts.Baseline{}, "Finding.evidence": alerts.Evidence{}, "Finding.baseline": alerts.BaselineValue{},
 		"Pace": alerts.Pace{}, "Dispersion": alerts.Dispersion{},
 	} {

@@ -82,3 +82,37 @@ func TestAdvice(t *testing.T) {
 	require.Equal(t, []string{"schema"}, advise(r, ground{}).BlockedBy)
 	require.Nil(t, advise(Rollout{}, ground{}))
 }
+
+func TestAFlagThatIsOnIsTheFirstWayBack(t *testing.T) {
+	r := Rollout{Registration: Registration{FeatureFlags: []string{"old", "checkout-v2", "other"}, PreviousImage: "api:2.3.9"}}
+	g := ground{
+		flags: []alerts.FlagReading{
+			{Flag: "old", Not: "it is off already"},
+			{Flag: "checkout-v2", On: true, Switch: "redis main: SET ff:checkout-v2 false"},
+			{Flag: "other", On: true, Switch: "unleash flags: toggle other off"},
+		},
+		schemas: []comparedSchema{{database: "main", changes: []alerts.SchemaChange{{Database: "main", Table: "users", Change: "table_dropped", Breaks: true}}}},
+	}
+	action := advise(r, g)
+	require.Equal(t, "flag", action.Kind)
+	require.Equal(t, "redis main: SET ff:checkout-v2 false", action.Switch)
+	require.Empty(t, action.BlockedBy, "no schema blocks a flag")
+	require.Len(t, action.Schema, 1)
+	require.Equal(t, "other", action.Alternatives[0].Flag)
+	require.Equal(t, []string{"schema"}, action.Alternatives[1].BlockedBy)
+	require.Equal(t, "the flag old is no way back: it is off already", action.Notes[0])
+	require.Len(t, action.Notes, 2, "a way is open, so that none need be made")
+
+	g.flags = g.flags[:1]
+	action = advise(r, g)
+	require.Equal(t, "image", action.Kind)
+	require.Contains(t, action.Notes[2], "no reverse script was declared")
+
+	for range shownChanges {
+		g.schemas[0].changes = append(g.schemas[0].changes, alerts.SchemaChange{Change: "table_added"})
+	}
+	action = advise(r, g)
+	require.Len(t, action.Schema, shownChanges)
+	require.True(t, action.Schema[0].Breaks)
+	require.Contains(t, action.Notes, "1 more differences of the schema are not listed")
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,7 +51,7 @@ func schemaSQL(here) string {
 	UNION ALL SELECT 'relation', name, '', relkind::text, '', '', false, false FROM small
 	UNION ALL SELECT 'column', r.name, a.attname, format_type(a.atttypid, a.atttypmod),
 		CASE WHEN a.attidentity <> '' THEN 'identity' WHEN a.attgenerated <> '' THEN 'generated' WHEN a.atthasdef THEN 'default' ELSE '' END,
-		'', a.attnotnull, false
+		a.attnum::text, a.attnotnull, false
 		FROM small r JOIN pg_attribute a ON a.attrelid = r.oid WHERE a.attnum > 0 AND NOT a.attisdropped
 	UNION ALL SELECT 'index', r.name, i.relname, m.amname, ` + names("a.attname", "(SELECT attname, attnum AS place FROM pg_attribute WHERE attrelid = x.indexrelid AND attnum > 0) a") + `,
 		left(md5(concat_ws(' ', x.indnkeyatts, x.indclass, x.indcollation, x.indoption, ` + tree("x.indexprs") + `, ` + tree("x.indpred") + `)), 8),
@@ -126,7 +127,9 @@ func (t *schemaTaker) take(r *rows) error {
 	case "relation":
 		of.Kind = relationKinds[d]
 	case "column":
-		of.Columns = append(of.Columns, probe.Column{Name: name, Type: d, Filled: e, NotNull: flag})
+		place, err := strconv.Atoi(f)
+		of.Columns = append(of.Columns, probe.Column{Name: name, Place: place, Type: d, Filled: e, NotNull: flag})
+		return err
 	case "index":
 		of.Indexes = append(of.Indexes, probe.Index{Name: name, Method: d, Keys: strings.Split(e, separator), Details: f, Unique: flag, Part: part})
 	case "constraint":

@@ -50,7 +50,8 @@ type Relation struct {
 // A Column is one column of a Relation.
 type Column struct {
 	Name    string `json:"name"`
-	Type    string `json:"type"` // as PostgreSQL writes it: character varying(50)
+	Place   int    `json:"place"` // in the table; a new name leaves it
+	Type    string `json:"type"`  // as PostgreSQL writes it: character varying(50)
 	NotNull bool   `json:"notNull,omitempty"`
 	Filled  string `json:"filled,omitempty"` // what fills it when an insert names it not: "default", "identity", "generated"; or nothing
 }
