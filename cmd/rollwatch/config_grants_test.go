@@ -45,6 +45,7 @@ func TestTheGrantsThatArePrintedAreEnough(t *testing.T) {
 
 	granted := readAll(t, grantedConfig(t, asUser(t, pg.URL, url.User("rollwatch")), asUser(t, redis.URL, url.UserPassword("rollwatch", "secret"))))
 	require.Equal(t, whole, granted, "no reading is lost")
+	require.Equal(t, map[string]int{"main": 7}, granted.columns, "nor is any of the schema")
 	require.Empty(t, redis.Do(t, "acl", "log"), "and nothing is asked that is refused")
 
 	pg.Exec(t, "REVOKE pg_monitor FROM rollwatch; REVOKE SELECT ON _prisma_migrations FROM rollwatch")
@@ -64,6 +65,7 @@ func TestTheGrantsThatArePrintedAreEnough(t *testing.T) {
 // all is everything that was read: the families, and how each view went.
 type all struct {
 	families map[string]bool
+	columns  map[string]int // of the schema of each database
 	views    map[string]probe.ViewState
 }
 
@@ -72,11 +74,14 @@ func readAll(t *testing.T, config *Config) all {
 	set, err := openTargets(config)
 	require.NoError(t, err)
 	defer set.links.Close()
-	found := all{map[string]bool{}, map[string]probe.ViewState{}}
+	found := all{map[string]bool{}, map[string]int{}, map[string]probe.ViewState{}}
 	for _, s := range collector.ReadOnce(t.Context(), set.targets, zap.NewNop()) {
 		require.NoError(t, s.Err, s.Name)
 		for _, sample := range s.Reading.Samples {
 			found.families[sample.Metric.Name] = true
+		}
+		if s.Reading.Schema != nil {
+			found.columns[s.Name] = s.Reading.Schema.Columns()
 		}
 		for _, v := range s.Reading.Views {
 			found.views[fmt.Sprintf("%s %s %s", s.Kind, s.Name, v.Name)] = v.State

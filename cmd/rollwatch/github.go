@@ -56,6 +56,9 @@ func githubSummary(d verdict.Document) string {
 	}
 	if d.Action != nil {
 		fmt.Fprintf(&b, "\nWay back: %s\n", cell(describeAction(*d.Action)))
+		for _, change := range d.Action.Schema {
+			fmt.Fprintf(&b, "- %s\n", cell(describeChange(change)))
+		}
 	}
 	return b.String()
 }

@@ -49,6 +49,12 @@ func showVerdict(w io.Writer, a *answer, form string) error {
 		for _, other := range d.Action.Alternatives {
 			line("", "or %s", describeAction(other))
 		}
+		for i, change := range d.Action.Schema {
+			line(heading("schema", i), "%s", describeChange(change))
+		}
+		for i, note := range d.Action.Notes {
+			line(heading("notes", i), "%s", oneLine(note))
+		}
 	}
 	return table.Flush()
 }
@@ -97,7 +103,7 @@ func describeAction(a verdict.Action) string {
 	var text string
 	switch a.Kind {
 	case "flag":
-		text = "turn off the flag " + a.Flag
+		text = "turn off the flag " + a.Flag + prefixed(", as ", a.Switch)
 	case "image":
 		text = "deploy the image " + a.Image
 	case "revert":
@@ -110,6 +116,15 @@ func describeAction(a verdict.Action) string {
 	}
 	if len(a.BlockedBy) > 0 {
 		text += " (blocked by " + strings.Join(a.BlockedBy, ", ") + ")"
+	}
+	return text
+}
+
+// describeChange says what became different in a database.
+func describeChange(c alerts.SchemaChange) string {
+	text := c.Database + ": " + oneLine(c.Sentence)
+	if c.Breaks {
+		text += " (the previous version may fail on it)"
 	}
 	return text
 }

@@ -211,7 +211,14 @@ func TestVerdictForPeopleAndForGitHub(t *testing.T) {
 			Unit: "ratio", N: 812, Message: "4.1 % | of requests",
 		}}
 		d.Missing = []verdict.Missing{{Gate: "queue_failed", State: alerts.NoSeries, Since: time.Now()}}
-		d.Action = &verdict.Action{Kind: "flag", Flag: "checkout-v2", Alternatives: []verdict.Action{{Kind: "image", Image: "api:1", BlockedBy: []string{"schema"}}}}
+		d.Action = &verdict.Action{
+			Kind: "flag", Flag: "checkout-v2", Switch: "redis main: SET ff:checkout-v2 false",
+			Alternatives: []verdict.Action{{Kind: "image", Image: "api:1", BlockedBy: []string{"schema"}}},
+			Schema: []alerts.SchemaChange{
+				{Database: "main", Breaks: true, Sentence: "the column email of users is gone"}, {Database: "main", Sentence: "the table notes is new"},
+			},
+			Notes: []string{"the flag old is no way back: it is off already"},
+		}
 	})}})
 	t.Cleanup(server.Close)
 	code, stdout, stderr := rollwatch(t, "verdict", "api", "--server", server.URL)
@@ -223,8 +230,11 @@ progress  roll back: 5xx 4.1% > 1% verdict=promote
 phase     0-5m, 0 %
 reasons   error_ratio firing (enforce): 4.1 % | of requests
 missing   queue_failed no_series
-way back  turn off the flag checkout-v2
+way back  turn off the flag checkout-v2, as redis main: SET ff:checkout-v2 false
           or deploy the image api:1 (blocked by schema)
+schema    main: the column email of users is gone (the previous version may fail on it)
+          main: the table notes is new
+notes     the flag old is no way back: it is off already
 `, stdout)
 	got, err := os.ReadFile(outputs)
 	require.NoError(t, err)
@@ -232,6 +242,7 @@ way back  turn off the flag checkout-v2
 	got, err = os.ReadFile(summary)
 	require.NoError(t, err)
 	require.Contains(t, string(got), "### api 2.4.0: rollback, final")
+	require.Contains(t, string(got), "\n- main: the column email of users is gone (the previous version may fail on it)\n")
 	require.Contains(t, string(got), `| error_ratio | firing | 0.041 of 0.01 ratio | 812 | 4.1 % \| of requests |`)
 
 	code, stdout, _ = rollwatch(t, "verdict", "api", "--server", server.URL, "-o", "json")
