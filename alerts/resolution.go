@@ -59,7 +59,7 @@ func resolution(gates []Gate, m meter, buckets []collector.Series) (advice strin
 	b.Buckets = make([]float64, len(b.Edges))
 	for _, s := range buckets {
 		newest := s.Points[len(s.Points)-1].V
-		switch edge := r.edge(s.Labels); {
+		switch edge := m.edge(s.Labels); {
 		case math.IsInf(edge, 1):
 			b.Timed += newest
 		default:
