@@ -35,7 +35,7 @@ func TestDatabasesAreInspectedOnDemandAndOneThatHangsCostsItself(t *testing.T) {
 	}
 	scheduled(t, targets, func(t *testing.T, s *Schedule, _ *observer.ObservedLogs) {
 		require.Nil(t, s.Inspect(t.Context(), []string{"ill"})[0].Schema, "nothing was read yet")
-		time.Sleep(3 * time.Second)
+		<-time.After(3 * time.Second) // of the bubble
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()

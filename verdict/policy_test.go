@@ -116,3 +116,17 @@ func TestAFlagThatIsOnIsTheFirstWayBack(t *testing.T) {
 	require.True(t, action.Schema[0].Breaks)
 	require.Contains(t, action.Notes, "1 more differences of the schema are not listed")
 }
+
+// An old reading may speak against a way back, never for it.
+func TestASchemaOfMinutesAgoIsNoProofThatTheImageFits(t *testing.T) {
+	r := Rollout{Registration: Registration{PreviousImage: "api:2.3.9"}}
+	old := comparedSchema{database: "main", unknown: "connection refused", from: noon, to: noon.Add(time.Minute)}
+	action := advise(r, ground{schemas: []comparedSchema{old}})
+	require.Empty(t, action.BlockedBy)
+	require.Equal(t, []string{"schema of main not compared: connection refused"}, action.Notes)
+
+	old.changes = []alerts.SchemaChange{{Change: "table_dropped", Breaks: true}}
+	action = advise(r, ground{schemas: []comparedSchema{old}})
+	require.Equal(t, []string{"schema"}, action.BlockedBy)
+	require.Contains(t, action.Notes[0], "schema of main compared as it was at 12:01:00 UTC only")
+}

@@ -39,7 +39,9 @@ func schemaSQL(here) string {
 		return "(SELECT string_agg(" + column + "::text, chr(31) ORDER BY place) FROM " + from + ")"
 	}
 	// Where in its statement a part of an expression stood is no part of it.
-	tree := func(column string) string { return "regexp_replace(" + column + "::text, ':location -?[0-9]+', '', 'g')" }
+	tree := func(column string) string {
+		return "regexp_replace(" + column + "::text, ':location -?[0-9]+', '', 'g')"
+	}
 	return `WITH rel AS MATERIALIZED (
 		SELECT c.oid, CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname AS name, c.relkind, c.relnatts
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
