@@ -79,8 +79,8 @@ var schemaStories = map[string]struct {
 		[]string{"- type_changed billing.bills.amount: the column amount of billing.bills was numeric(10,2) and is text"},
 	},
 	"a number grows": {
-		`ALTER TABLE orders ALTER COLUMN total TYPE bigint`,
-		[]string{"- type_changed orders.total: the column total of orders was integer and is bigint"},
+		`ALTER TABLE orders ALTER COLUMN total TYPE bigint, ALTER COLUMN id TYPE bigint`,
+		[]string{"- type_changed orders.id: the column id of orders was integer and is bigint", "- type_changed orders.total: the column total of orders was integer and is bigint"},
 	},
 	"a text may be longer": {
 		`ALTER TABLE companies ALTER COLUMN name TYPE varchar(200)`,
