@@ -164,7 +164,7 @@ func TestAMigrationThatDropsAColumnOfTheOldVersion(t *testing.T) {
 	s := openSaaS(t)
 	r := s.watch(t)
 	s.start(t, r, verdict.Registration{Version: "2", PreviousVersion: "1", PreviousImage: "api:1", Migrations: []verdict.Migration{
-		{Tool: "prisma", Name: "20261127_drop_nickname", Kind: verdict.Breaking, Reverse: "db/undo/20261127.sql"},
+		{Tool: "prisma", Name: "20261127_drop_nickname", Kind: verdict.Additive, Reverse: "db/undo/20261127.sql"},
 	}})
 	s.exec(t, "ALTER TABLE users DROP COLUMN nickname")
 	s.deploy(t, "2")
@@ -173,7 +173,9 @@ func TestAMigrationThatDropsAColumnOfTheOldVersion(t *testing.T) {
 	require.Equal(t, "2", why.Scope["version"])
 	require.InDelta(t, 0.2, *why.Observed, 0.1, "one of five requests is for the report")
 	require.Equal(t, "image", doc.Action.Kind)
-	require.Equal(t, []string{"schema"}, doc.Action.BlockedBy, "the old version needs the column as well")
+	require.Equal(t, []string{"schema"}, doc.Action.BlockedBy, "the old version needs the column as well, whatever was declared")
+	require.Len(t, doc.Action.Schema, 1)
+	require.Equal(t, "the column nickname of users is gone", doc.Action.Schema[0].Sentence)
 	require.Equal(t, []string{"db/undo/20261127.sql"}, doc.Action.Reverse)
 }
 

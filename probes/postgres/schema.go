@@ -71,15 +71,15 @@ func schemaSQL(here) string {
 	LIMIT ` + number(3*mostColumns)
 }
 
-// errTooLarge is a schema that is not read.
-type errTooLarge struct{ columns float64 }
+// tooLargeError is a schema that is not read.
+type tooLargeError struct{ columns float64 }
 
-func (e errTooLarge) Error() string {
+func (e tooLargeError) Error() string {
 	return fmt.Sprintf("the schema has %.0f columns, and %d are compared at most", e.columns, mostColumns)
 }
 
 func tooLarge(err error) bool {
-	_, is := errors.AsType[errTooLarge](err)
+	_, is := errors.AsType[tooLargeError](err)
 	return is
 }
 
@@ -95,7 +95,7 @@ func takeSchema(c *cycle, r *rows) error {
 	}
 	c.add(schemaColumns.Sample(taken.columns))
 	if taken.columns > mostColumns || len(r.all) >= 3*mostColumns {
-		return errTooLarge{taken.columns}
+		return tooLargeError{taken.columns}
 	}
 	c.schema = taken.schema()
 	return nil
