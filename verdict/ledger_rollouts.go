@@ -194,8 +194,9 @@ func (l *Ledger) spansNotToLearnFrom(ctx context.Context, service string, since,
 // it twice harmless.
 type registration struct {
 	rollout Rollout
-	key     string // empty: none was sent
-	request string // hash of what was sent
+	key     string            // empty: none was sent
+	request string            // hash of what was sent
+	schemas map[string][]byte // of the databases, as they are stored, by their ids
 }
 
 // byKey returns the rollout that was registered with the key, and false if
@@ -242,15 +243,12 @@ func (l *Ledger) register(ctx context.Context, reg registration) (Rollout, error
 		if err := reg.keep(ctx, tx, r.ID); err != nil {
 			return err
 		}
-		if err := keepSchemas(ctx, tx, r); err != nil {
+		if err := keepSchemas(ctx, tx, r, reg.schemas); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE rollouts SET superseded_by = ? WHERE service = ? AND final = 0 AND superseded_by = '' AND id <> ?`, r.ID, r.Service, r.ID)
 		return err
 	})
-	for i := range r.Schemas {
-		r.Schemas[i].body = nil // the ledger has it
-	}
 	return r, err
 }
 

@@ -10,10 +10,10 @@ import (
 
 // keepSchemas records what the databases looked like at a registration. Schemas
 // that are alike are stored once.
-func keepSchemas(ctx context.Context, tx *sql.Tx, r Rollout) error {
+func keepSchemas(ctx context.Context, tx *sql.Tx, r Rollout, bodies map[string][]byte) error {
 	for _, f := range r.Schemas {
 		if f.ID != "" {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO schemas (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, f.ID, f.body); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO schemas (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING`, f.ID, bodies[f.ID]); err != nil {
 				return err
 			}
 		}

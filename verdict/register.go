@@ -59,7 +59,7 @@ func (e *Engine) enroll(ctx context.Context, s *service, reg registration, now t
 	if r.Baseline, err = e.takeBaseline(ctx, s, *r, now); err != nil {
 		return Rollout{}, e.unavailable(err)
 	}
-	r.Schemas = e.freezeSchemas(ctx, s)
+	r.Schemas, reg.schemas = e.freezeSchemas(ctx, s)
 	registered, err := e.opts.Ledger.register(ctx, reg)
 	if err != nil {
 		return Rollout{}, e.unavailable(err)

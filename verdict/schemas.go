@@ -32,28 +32,28 @@ type FrozenSchema struct {
 	ID       string    `json:"id,omitempty"` // hash of what is in it; empty: it is not known
 	ReadAt   time.Time `json:"read_at,omitzero"`
 	Unknown  string    `json:"unknown,omitempty"` // why it is not known
-
-	body []byte // as it is stored; only while it is registered
 }
 
-// freezeSchemas reads what the service's databases look like. A database that
-// does not answer refuses no registration: it is not compared then.
-func (e *Engine) freezeSchemas(ctx context.Context, s *service) []FrozenSchema {
-	var frozen []FrozenSchema
+// freezeSchemas reads what the service's databases look like, and returns what is
+// to be stored of them by its ids. A database that does not answer refuses no
+// registration: it is not compared then.
+func (e *Engine) freezeSchemas(ctx context.Context, s *service) (frozen []FrozenSchema, bodies map[string][]byte) {
+	bodies = map[string][]byte{}
 	for _, found := range e.inspect(ctx, s.Databases) {
 		f := FrozenSchema{Database: found.Target}
-		var err error
+		body, err := packSchema(found.Schema)
 		if found.Schema == nil {
 			err = cmp.Or(found.Err, errNoSchema)
-		} else if f.body, err = packSchema(found.Schema); err == nil {
-			f.ID, f.ReadAt = schemaID(f.body), found.Schema.ReadAt
 		}
 		if err != nil {
-			f.body, f.Unknown = nil, err.Error()
+			f.Unknown = err.Error()
+		} else {
+			f.ID, f.ReadAt = schemaID(body), found.Schema.ReadAt
+			bodies[f.ID] = body
 		}
 		frozen = append(frozen, f)
 	}
-	return frozen
+	return frozen, bodies
 }
 
 var errNoSchema = errors.New("it was not read")
@@ -109,12 +109,14 @@ func (e *Engine) compareSchema(ctx context.Context, r Rollout, found collector.I
 			return c
 		}
 		c.unknown = ""
-		if found.Err != nil {
-			c.unknown = found.Err.Error()
-		}
 		if found.Schema != nil {
 			c.from, c.to = frozen.ReadAt, found.Schema.ReadAt
 			c.changes = alerts.CompareSchemas(found.Target, before, found.Schema)
+		} else if found.Err == nil {
+			found.Err = errNoSchema
+		}
+		if found.Err != nil {
+			c.unknown = found.Err.Error()
 		}
 	}
 	return c

@@ -185,8 +185,8 @@ func TestSchemasThatAreAlikeAreStoredOnceAndForgottenWithTheirRollouts(t *testin
 	}
 	for range 3 {
 		r := sampleRollout("api")
-		r.Schemas = []FrozenSchema{{Database: "main", ID: schemaID(body), ReadAt: noon, body: body}, {Database: "down", Unknown: "no answer"}}
-		r, err = l.register(t.Context(), registration{rollout: r})
+		r.Schemas = []FrozenSchema{{Database: "main", ID: schemaID(body), ReadAt: noon}, {Database: "down", Unknown: "no answer"}}
+		r, err = l.register(t.Context(), registration{rollout: r, schemas: map[string][]byte{schemaID(body): body}})
 		require.NoError(t, err)
 		kept, err := l.rollout(t.Context(), r.ID)
 		require.NoError(t, err)
