@@ -23,6 +23,18 @@ func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, source C
 	}
 	if pod := g.worstPod(counts, scene); pod != "" {
 		f.blame(Pod, "without "+pod+" all is well")
+		return nil
+	}
+	all, err := readRollout(ctx, scene)
+	if err != nil {
+		return err
+	}
+	if tenant := g.worstTenant(all, scene); tenant != "" {
+		f.blame(Tenant, "without "+tenant+" all is well")
+	} else if mixed, err := g.otherMix(ctx, all, scene); err != nil {
+		return err
+	} else if mixed {
+		f.blame(Traffic, "with the mix of routes from before the rollout all is well")
 	}
 	return nil
 }

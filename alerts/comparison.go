@@ -236,6 +236,19 @@ func (g Gate) attributeComparison(ctx context.Context, f *Finding, source Counte
 	}
 	if pod := g.worstOfPods(counts, scene); pod != "" {
 		f.blame(Pod, "without "+pod+" all is well")
+		return nil
+	}
+	if g.CountsWork() { // jobs tell neither tenant nor route
+		return nil
+	}
+	all, err := readRollout(ctx, scene)
+	if err != nil {
+		return err
+	}
+	if tenant := g.worstOfTenants(all, scene); tenant != "" {
+		f.blame(Tenant, "without "+tenant+" all is well")
+	} else if g.sameWithinRoutes(all, scene) {
+		f.blame(Traffic, "within routes nothing is worse: the new version is sent another mix of them")
 	}
 	return nil
 }

@@ -33,6 +33,69 @@ func gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
 	return fold.gather(ctx, scene, byPod)
 }
 
+// gathered is what was read under a rollout. It may be counted in several ways.
+type gathered struct {
+	read
+	span Span
+	told arms
+}
+
+// readRollout reads the rollout whole.
+func readRollout(ctx context.Context, scene Scene) (gathered, error) {
+	span := Span{From: scene.Subject.StartedAt, To: scene.Now}
+	read, err := readSeries(ctx, scene, span)
+	if err != nil {
+		return gathered{}, err
+	}
+	return gathered{read: read, span: span, told: tell(scene, read.requests)}, nil
+}
+
+// counts are the counts as the arms tell them.
+func (g gathered) counts(told arms) Counts {
+	counts := g.count(told, g.span)
+	counts.Scope = told.scope
+	counts.Why = g.why(told)
+	return counts
+}
+
+// sums adds up in a span what each arm counted, by what key says of a series.
+func (r read) sums(told arms, edges []float64, span Span, key func(labels.Labels) string) map[string]*twoArms {
+	sums := map[string]*twoArms{}
+	gathered{read: r, told: told}.eachDelta(edges, span, func(at place, l labels.Labels, _ time.Time, count func(*Tally)) {
+		name := key(l)
+		if sums[name] == nil {
+			sums[name] = &twoArms{}
+		}
+		count(sums[name].arm(at))
+	})
+	return sums
+}
+
+// eachDelta visits the differences that lie wholly within the span.
+func (g gathered) eachDelta(edges []float64, span Span, visit func(at place, l labels.Labels, when time.Time, count func(*Tally))) {
+	g.each(edges, func(s collector.Series, count func(*Tally, float64)) {
+		at := g.told.place(s.Labels)
+		if !at.subject && !at.control {
+			return
+		}
+		for d := range g.counter.Deltas(s) {
+			if d.N > 0 && !d.Begin.Before(span.From) && !d.At.After(span.To) {
+				visit(at, s.Labels, d.At, func(t *Tally) { count(t, d.N) })
+			}
+		}
+	})
+}
+
+// twoArms are the tallies of both.
+type twoArms struct{ subject, control Tally }
+
+func (t *twoArms) arm(at place) *Tally {
+	if at.subject {
+		return &t.subject
+	}
+	return &t.control
+}
+
 // tellArms finds how new is told from old now.
 func tellArms(ctx context.Context, scene Scene) (arms, error) {
 	var counters [][]*labels.Matcher
@@ -185,9 +248,16 @@ func (r read) sources(t *ticker, told arms) {
 // countInto adds the differences to a ticker that has met the requests.
 func (r read) countInto(t *ticker, told arms, edges []float64) {
 	for _, s := range r.requests {
-		failed := r.meter.isError(s.Labels)
 		t.see(s, told)
-		t.add(s, told, func(tally *Tally, n float64) {
+	}
+	r.each(edges, func(s collector.Series, count func(*Tally, float64)) { t.add(s, told, count) })
+}
+
+// each visits every series that is counted, and says what its differences count.
+func (r read) each(edges []float64, visit func(s collector.Series, count func(*Tally, float64))) {
+	for _, s := range r.requests {
+		failed := r.meter.isError(s.Labels)
+		visit(s, func(tally *Tally, n float64) {
 			tally.Requests += n
 			if failed {
 				tally.Errors += n
@@ -195,14 +265,14 @@ func (r read) countInto(t *ticker, told arms, edges []float64) {
 		})
 	}
 	for _, s := range r.errors {
-		t.add(s, told, func(tally *Tally, n float64) { tally.Errors += n })
+		visit(s, func(tally *Tally, n float64) { tally.Errors += n })
 	}
 	for _, s := range r.buckets {
 		edge := r.meter.edge(s.Labels)
 		i, known := slices.BinarySearch(edges, edge)
 		switch {
 		case math.IsInf(edge, 1):
-			t.add(s, told, func(tally *Tally, n float64) {
+			visit(s, func(tally *Tally, n float64) {
 				tally.Timed += n
 				tally.slower(len(edges), func(slower []float64) {
 					for j := range slower {
@@ -211,7 +281,7 @@ func (r read) countInto(t *ticker, told arms, edges []float64) {
 				})
 			})
 		case known:
-			t.add(s, told, func(tally *Tally, n float64) {
+			visit(s, func(tally *Tally, n float64) {
 				tally.slower(len(edges), func(slower []float64) { slower[i] -= n })
 			})
 		}
@@ -274,6 +344,9 @@ type place struct {
 }
 
 func (a arms) place(l labels.Labels) place {
+	if len(a.without) > 0 && a.without.match(l) {
+		return place{}
+	}
 	p := place{subject: a.isSubject(l)}
 	p.control = !p.subject && a.isControl(l)
 	if p.subject && a.byPod {

@@ -14,6 +14,7 @@ type Service struct {
 	Detect       *Detect           `yaml:"detect,omitempty"`        // registers versions that show themselves without having been told of
 	TenantLabel  string            `yaml:"tenant_label,omitempty"`
 	TenantLabels []string          `yaml:"tenant_labels,omitempty"` // the hierarchy, largest unit first
+	RouteLabel   string            `yaml:"route_label,omitempty"`   // the label that tells routes apart; left out: what the preset knows
 	Health       http.Config       `yaml:"health,omitempty"`
 	Metrics      Metrics           `yaml:"metrics,omitempty"`
 	Tracks       map[string]Labels `yaml:"tracks,omitempty"` // canary, stable: the labels that select each

@@ -90,6 +90,9 @@ func (c Comparison) settled(counts Counts, scene Scene) time.Time {
 // comparedFrom is the time from which on versions are compared.
 func (s Scene) comparedFrom() time.Time { return later(s.EvidenceFrom(), s.warm()) }
 
+// compared is the stretch in which versions are compared.
+func (s Scene) compared() Span { return Span{From: s.comparedFrom(), To: s.Now} }
+
 // testOf tests against a rate of the old version's. Only what is worse than that is
 // evidence.
 func (c Comparison) testOf(risk float64, scene Scene) sequential.Test {

@@ -33,6 +33,7 @@ func (s *Service) Validate() []probe.Fault {
 		f.add("$.name", "the name rollwatch is taken: it is the job of what rollwatch reads itself", "call the service something else")
 	}
 	s.validateTenants(&f)
+	s.validateRoutes(&f)
 	s.validateMetrics(&f)
 	s.validateTracks(&f)
 	s.validateDetect(&f)
@@ -40,6 +41,19 @@ func (s *Service) Validate() []probe.Fault {
 	s.validatePool(&f)
 	s.validateFeatures(&f)
 	return f
+}
+
+// validateRoutes names what contradicts itself in how routes are told.
+func (s *Service) validateRoutes(f *faults) {
+	switch label := s.RouteLabel; {
+	case label == "":
+	case !model.LegacyValidation.IsValidLabelName(label):
+		f.add("$.route_label", fmt.Sprintf("%q is not the name of a label", label), "name a label of the service's own metrics, as in route")
+	case !hasMetrics(s):
+		f.add("$.route_label", "no metrics are configured that could carry it", "add metrics, or leave it out")
+	case label == s.VersionLabel || slices.Contains(s.tenantLabels(), label):
+		f.add("$.route_label", label+" tells versions or tenants apart", "name the label that tells routes apart")
+	}
 }
 
 // validateTenants names what contradicts itself in how tenants are told.

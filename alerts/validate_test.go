@@ -52,6 +52,9 @@ func TestServiceFaultsNameTheFieldAndTheCure(t *testing.T) {
 		`{name: w, completions: a}`:                                                "$.completions: neither tracks nor version_label tell the workers of two versions apart: name the labels that do, as tracks or as version_label",
 		`{name: w, completions: 'a{', version_label: v}`:                           "$.completions: not a PromQL selector: at 1:3: unexpected end of input inside braces: write a metric with labels, as in http_requests_total{code=~\"5..\"}",
 		`{name: w, pool: {busy: b}}`:                                               "$.pool.waiting: missing: name the gauge of those who wait for a connection, as in db_pool_waiting\n$.pool.idle: nothing tells when no connection is free: name idle, or both busy and max",
+		`{name: api, metrics: {preset: otel}, tenant_label: t, route_label: t}`:    "$.route_label: t tells versions or tenants apart: name the label that tells routes apart",
+		`{name: api, route_label: r}`:                                              "$.route_label: no metrics are configured that could carry it: add metrics, or leave it out",
+		`{name: api, metrics: {preset: otel}, route_label: a-b}`:                   `$.route_label: "a-b" is not the name of a label: name a label of the service's own metrics, as in route`,
 		`{name: api, metrics: {requests: 'a{', errors: '{x="1"}'}}`: "$.metrics.requests: not a PromQL selector: at 1:3: unexpected end of input inside braces: write a metric with labels, as in http_requests_total{code=~\"5..\"}\n" +
 			"$.metrics.errors: the selector names no metric: begin it with the metric's name",
 		`{name: api, tracks: {canary: {track: a}}}`:                     "$.tracks: only one of the two tracks is named: name canary and stable: the one is judged by the other",
