@@ -3,7 +3,6 @@ package alerts
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -84,9 +83,10 @@ func (g Gate) judgeTenants(b *book, view tenantView, scene Scene) (Finding, []*u
 	f := g.finding(b.state(view, len(ill) > 0, margin, scene))
 	f.Scope = view.scope
 	f.Required = g.Required && b.comparable()
-	f.Limit, f.Observed = new(0.0), new(float64(len(ill)))
-	roots, served := b.roots()
-	f.N = float64(served)
+	f.Limit, f.N = new(0.0), b.total.New.N
+	if !f.State.Missing() {
+		f.Observed = new(float64(len(ill)))
+	}
 	f.Since = scene.EvidenceFrom()
 	settled := scene
 	settled.Now = view.until // the minute under way says nothing yet
@@ -110,7 +110,7 @@ func (g Gate) judgeTenants(b *book, view tenantView, scene Scene) (Finding, []*u
 			f.Scope = ill[0].scope(view.scope, scene.Service.tenantLabels())
 		}
 	}
-	f.Message = b.reason(&f, view, ill, closest, roots, scene)
+	f.Message = b.reason(&f, view, ill, closest, scene)
 	return f, ill
 }
 
@@ -125,17 +125,15 @@ func (b *book) timeOf(minute int, scene Scene) time.Time {
 	return scene.EvidenceFrom().Add(time.Duration(minute) * tenantMinute(scene))
 }
 
-// roots are the largest units, and how many of them the new version served.
-func (b *book) roots() (roots []*unit, served int) {
+// served is how many of the largest units the new version served.
+func (b *book) served() int {
+	n := 0
 	for _, u := range b.units {
-		if u.parent == nil {
-			roots = append(roots, u)
-			if u.total.New.N > 0 {
-				served++
-			}
+		if u.parent == nil && u.total.New.N > 0 {
+			n++
 		}
 	}
-	return roots, served
+	return n
 }
 
 // closest is the unit of which the least is missing to prove that it suffers, and
@@ -163,7 +161,7 @@ func (b *book) state(view tenantView, fires bool, margin float64, scene Scene) S
 		return WarmingUp
 	case fires:
 		return Firing
-	case !view.until.After(scene.EvidenceFrom()):
+	case !view.until.After(scene.EvidenceFrom()) && scene.Now.After(scene.EvidenceFrom()):
 		return WarmingUp
 	case len(view.times) == 0:
 		return NoSeries
@@ -202,7 +200,7 @@ func (b *book) baselineOf(u *unit, scene Scene) *BaselineValue {
 }
 
 // reason says it in one sentence.
-func (b *book) reason(f *Finding, view tenantView, ill []*unit, closest *unit, roots []*unit, scene Scene) string {
+func (b *book) reason(f *Finding, view tenantView, ill []*unit, closest *unit, scene Scene) string {
 	names := scene.Service.tenantLabels()
 	switch f.State {
 	case NoSeries:
@@ -219,10 +217,10 @@ func (b *book) reason(f *Finding, view tenantView, ill []*unit, closest *unit, r
 	case NoTraffic:
 		return "no requests of tenants"
 	case Firing:
-		return b.whoSuffers(ill, roots, names)
+		return b.whoSuffers(ill, names)
 	case WarmingUp:
 		if len(ill) > 0 {
-			return b.whoSuffers(ill, roots, names) + ", while it warms up"
+			return b.whoSuffers(ill, names) + ", while it warms up"
 		}
 		return "the first minute is not over"
 	case Pending:
@@ -231,21 +229,20 @@ func (b *book) reason(f *Finding, view tenantView, ill []*unit, closest *unit, r
 		}
 		return b.say(closest, names) + ": worse, and not proven to be beyond chance among so many tenants"
 	default:
-		return fmt.Sprintf("no tenant of %.0f is failed more than before (n=%.0f)", f.N, b.total.New.N)
+		return fmt.Sprintf("no tenant of %d is failed more than before (n=%.0f)", b.served(), f.N)
 	}
 }
 
 // whoSuffers names those that suffer most, and how many do.
-func (b *book) whoSuffers(ill, roots []*unit, names []string) string {
+func (b *book) whoSuffers(ill []*unit, names []string) string {
 	text := b.say(ill[0], names)
 	if len(ill) == 1 {
 		return text
 	}
 	more := ill[1:min(len(ill), namedTenants)]
-	served := slices.DeleteFunc(slices.Clone(roots), func(u *unit) bool { return u.total.New.N == 0 })
-	text += fmt.Sprintf("; so do %d of %d tenants", len(ill), len(served))
-	if 2*len(ill) > len(served) {
-		text = fmt.Sprintf("most tenants suffer (%d of %d), as %s", len(ill), len(served), b.say(ill[0], names))
+	served := b.served()
+	if text += fmt.Sprintf("; so do %d of %d tenants", len(ill), served); 2*len(ill) > served {
+		text = fmt.Sprintf("most tenants suffer (%d of %d), as %s", len(ill), served, b.say(ill[0], names))
 	}
 	others := make([]string, len(more))
 	for i, u := range more {

@@ -289,7 +289,7 @@ func TestWhatIsMissingOfTenantsIsSaid(t *testing.T) {
 	counts := hundred().counts(rand.New(rand.NewPCG(1, 1)), 5)
 	f := tenantErrors.JudgeTenants(counts, tenantScene(5))
 	require.Equal(t, OK, f.State)
-	require.Equal(t, 100.0, f.N)
+	require.Equal(t, 0.0, *f.Observed)
 	require.InDelta(t, 1, f.Coverage, 0.01)
 	require.True(t, f.Required)
 	require.Regexp(t, `no tenant of 100 is failed more than before \(n=\d+\)`, f.Message)

@@ -31,6 +31,7 @@ redis: [{name: main, url: %[1]q}]
 queues: [{name: mail, kind: asynq, redis: main}]
 services:
   - name: shop
+    tenant_label: tenant
     health: {url: "%[2]s/health"}
     metrics: {scrape: [{url: "%[2]s/metrics"}], preset: prom-client}
     queues: [mail]

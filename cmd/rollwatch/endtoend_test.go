@@ -34,6 +34,7 @@ func openShop(t *testing.T) *shop {
 	t.Helper()
 	s := &shop{duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "http_request_duration_seconds", Help: "Duration of requests.", Buckets: []float64{0.01, 0.1, 1},
+		ConstLabels: prometheus.Labels{"tenant": "acme"},
 	}, []string{"status_code"})}
 	registry := prometheus.NewRegistry()
 	s.jobs = prometheus.NewCounter(prometheus.CounterOpts{Name: "jobs_completed_total", Help: "Jobs that were done."})
