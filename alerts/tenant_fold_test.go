@@ -159,9 +159,22 @@ func manyTenants(b *testing.B, tenants int, begin, end time.Time) collector.Wind
 			require.NoError(b, err)
 			values[i] += float64(random.IntN(3))
 		}
+		for i := range 10 {
+			up := labels.FromStrings(model.MetricNameLabel, scrapeUp, "job", "api", "instance", fmt.Sprintf("%d:1", i))
+			_, err := batch.Append(0, up, 0, at.UnixMilli(), 1, nil, nil, storage.AppendV2Options{})
+			require.NoError(b, err)
+		}
 		require.NoError(b, batch.Commit())
 	}
 	return store
+}
+
+// heap is how much memory is in use.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // One judgement that finds one more minute over, of tenants who all had requests in it.
@@ -180,18 +193,29 @@ func BenchmarkTenants(b *testing.B) {
 				_, err := tenantErrors.Eval(b.Context(), tenantErrors, scene)
 				require.NoError(b, err)
 			}
-			var used time.Duration
+			var used, read time.Duration
+			var kept uint64
 			for b.Loop() {
 				b.StopTimer()
+				scene.Kept = nil
+				empty := heap()
 				scene.Kept, scene.Now = &Kept{}, at.Add(after+interval)
 				judge()
-				runtime.GC()
+				kept = heap() - empty
 				scene.Now = scene.Now.Add(interval) // one more minute is over
 				before := processorTime()
 				b.StartTimer()
 				judge()
 				used += processorTime() - before
+				b.StopTimer()
+				before = processorTime()
+				_, err := scene.Window.Select(b.Context(), scene.Now.Add(-90*time.Second), scene.Now.Add(-30*time.Second), equal("job", "api"))
+				require.NoError(b, err)
+				read += processorTime() - before
+				b.StartTimer()
 			}
+			b.ReportMetric(used.Seconds()/read.Seconds(), "x-read")
+			b.ReportMetric(float64(kept)/1e6, "kept-MB")
 			b.ReportMetric(float64(used.Milliseconds())/float64(b.N), "cpu-ms/op")
 		})
 	}

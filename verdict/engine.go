@@ -271,7 +271,7 @@ type watch struct {
 }
 
 func newWatch(r Rollout, doc Document) *watch {
-	return &watch{rollout: r, doc: doc, changed: make(chan struct{}), kept: &alerts.Kept{}}
+	return &watch{rollout: r, doc: doc, changed: make(chan struct{})}
 }
 
 // now returns the rollout and its newest document.
@@ -285,6 +285,9 @@ func (w *watch) now() (Rollout, Document) {
 func (w *watch) keeps() *alerts.Kept {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.kept == nil {
+		w.kept = &alerts.Kept{}
+	}
 	return w.kept
 }
 

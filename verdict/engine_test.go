@@ -311,3 +311,20 @@ func TestMetricsAreOfTheNewestRollout(t *testing.T) {
 		require.Equal(t, 6*len(alerts.States), states)
 	})
 }
+
+func TestWhatWasCountedOfARolloutIsKeptWhileItIsJudged(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		first := w.register(alerts.Canary)
+		kept := w.lastScene().Kept
+		require.NotNil(t, kept)
+		w.pass(tick)
+		require.Same(t, kept, w.lastScene().Kept)
+		w.show(fires("error_ratio"))
+		w.pass(2 * time.Minute)
+		require.Nil(t, w.engine.inMemory(first.ID).kept, "a final one needs no memory")
+
+		w.show()
+		w.register(alerts.Canary)
+		require.NotSame(t, kept, w.lastScene().Kept)
+	})
+}

@@ -12,7 +12,7 @@ import (
 
 // recorded is a blue-green rollout whose pods fail in 5 % of the requests from
 // its start on, and what a judge has decided about it.
-func recorded(t *testing.T, failing float64) (Replay, []Moment) {
+func onRecord(t *testing.T, failing float64) (Replay, []Moment) {
 	t.Helper()
 	const interval = 15 * time.Second
 	start := time.Unix(7200, 0).UTC()
@@ -50,7 +50,7 @@ func lastOf(moments []Moment) Moment { return moments[len(moments)-1] }
 
 func TestReplayedUnchangedTheVerdictIsTheSameAtEveryTick(t *testing.T) {
 	for want, failing := range map[Word]float64{Rollback: 0.05, Promote: 0} {
-		replay, first := recorded(t, failing)
+		replay, first := onRecord(t, failing)
 		require.Equal(t, want, lastOf(first).Now.Verdict)
 		decided := &replay.History.Transitions[1].At
 		*decided = decided.Add(7 * time.Second) // the ticks of a judge are its own
@@ -70,7 +70,7 @@ func TestReplayedUnchangedTheVerdictIsTheSameAtEveryTick(t *testing.T) {
 }
 
 func TestReplayedWithAnotherLimitTheVerdictIsAnother(t *testing.T) {
-	replay, _ := recorded(t, 0.05)
+	replay, _ := onRecord(t, 0.05)
 	limit := 0.08
 	replay.Gates = alerts.Gates(alerts.Config{Tuned: map[string]alerts.Tuning{"error_ratio": {Limit: &limit}}}, replay.Service)
 	moments, err := replay.Run(t.Context())
@@ -81,7 +81,7 @@ func TestReplayedWithAnotherLimitTheVerdictIsAnother(t *testing.T) {
 }
 
 func TestAReplayEndsWithTheRecordAndAppliesItsOverrides(t *testing.T) {
-	replay, _ := recorded(t, 0.05)
+	replay, _ := onRecord(t, 0.05)
 	start := replay.History.Rollout.StartedAt
 	replay.History.Rollout.FinishedAt = start.Add(12 * time.Minute)
 	replay.History.Overrides = []Override{{Verdict: Continue, Reason: "a load test", Author: "ada", At: start.Add(2 * time.Minute), Until: start.Add(8 * time.Minute)}}
@@ -102,7 +102,7 @@ func TestAReplayEndsWithTheRecordAndAppliesItsOverrides(t *testing.T) {
 
 // The frozen baseline is kept, and read as the gates of the replay read it.
 func TestAReplayKeepsTheBaselineAndFindsItsEdgeAnew(t *testing.T) {
-	replay, _ := recorded(t, 0)
+	replay, _ := onRecord(t, 0)
 	replay.History.Rollout.Baseline = alerts.Baseline{ID: "b-1", Kind: alerts.BaselineBefore, Requests: 1000, Errors: 2, Timed: 1000, Edges: []float64{0.1, 0.25, 0.5, 1}, Buckets: []float64{1000, 1000, 1000, 1000}}
 	for factor, edge := range map[float64]float64{2: 0.25, 4: 0.5} {
 		replay.Gates = alerts.Gates(alerts.Config{Tuned: map[string]alerts.Tuning{"latency_p99": {Factor: &factor}}}, replay.Service)
