@@ -158,36 +158,32 @@ func (b *beforeReader) count(r read, service *Service) {
 // costs more to find than the difference, and most are none.
 func (r read) eachOfTenants(service *Service, visit func(s collector.Series, tenant func() TenantPath, d collector.Delta, n, bad float64)) {
 	names := service.tenantLabels()
-	for _, group := range []struct {
-		series []collector.Series
-		counts bool // requests; else errors that no series of requests counts as such
-	}{{r.requests, true}, {r.errors, false}} {
-		for _, s := range group.series {
-			if s.Labels.Get(names[0]) == "" {
-				continue
+	each := func(s collector.Series, counts, failed float64) {
+		if s.Labels.Get(names[0]) == "" {
+			return
+		}
+		path := TenantPath("")
+		tenant := func() TenantPath {
+			if path == "" {
+				path = tenantOf(s.Labels, names)
 			}
-			path := TenantPath("")
-			tenant := func() TenantPath {
-				if path == "" {
-					path = tenantOf(s.Labels, names)
-				}
-				return path
-			}
-			failed := !group.counts || r.meter.isError(s.Labels)
-			for d := range r.counter.Deltas(s) {
-				if d.N == 0 {
-					continue
-				}
-				n, bad := 0.0, 0.0
-				if group.counts {
-					n = d.N
-				}
-				if failed {
-					bad = d.N
-				}
-				visit(s, tenant, d, n, bad)
+			return path
+		}
+		for d := range r.counter.Deltas(s) {
+			if d.N > 0 {
+				visit(s, tenant, d, counts*d.N, failed*d.N)
 			}
 		}
+	}
+	for _, s := range r.requests {
+		failed := 0.0
+		if r.meter.isError(s.Labels) {
+			failed = 1
+		}
+		each(s, 1, failed)
+	}
+	for _, s := range r.errors { // which no series of requests counts as such
+		each(s, 0, 1)
 	}
 }
 
