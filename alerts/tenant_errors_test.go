@@ -15,7 +15,7 @@ type population struct {
 	hierarchy []string
 	canary    float64 // the new version's part of the traffic, while the old one serves beside it; 0: it serves alone
 	of        func(tenant int) (path TenantPath, perMinute float64)
-	before    func(tenant int) float64                    // share of errors
+	before    func(tenant int) float64                      // share of errors
 	under     func(tenant, minute int) (fresh, old float64) // under the rollout
 	size      int
 }
