@@ -114,11 +114,10 @@ func TestWhatIsToBlameForAPoolThatIsExhausted(t *testing.T) {
 					all[series] = values
 				}
 			}
-			scene := probeScene(t, service, 70*time.Minute, nil)
 			if _, tracks := all[seriesOfSelector("prisma_client_queries_wait", stable)]; tracks {
 				service.Tracks = map[string]Labels{canaryTrack: {"track": "canary"}, stableTrack: {"track": "stable"}}
 			}
-			scene = probeScene(t, service, 70*time.Minute, all)
+			scene := probeScene(t, service, 70*time.Minute, all)
 			scene.Subject.Strategy, scene.Subject.StartedAt = Canary, time.Unix(0, 0).Add(time.Hour)
 			f := findings(t, scene)["pool_exhausted"]
 			require.Equal(t, c.state, f.State, f.Message)

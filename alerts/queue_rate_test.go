@@ -1,8 +1,8 @@
 package alerts
 
 import (
-	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -35,8 +35,8 @@ func (w workshop) worked(random *rand.Rand, length time.Duration, byPod bool) Co
 				Completed: jobs(perSecond * (1 - fails) * interval.Seconds()), Failed: jobs(perSecond * fails * interval.Seconds()),
 				Seconds: interval.Seconds(),
 			}
-			pods[fmt.Sprint(i)] = Tally{Seen: true, Work: []Work{done}}
-			sum = sum.add(pods[fmt.Sprint(i)], 1)
+			pods[strconv.Itoa(i)] = Tally{Seen: true, Work: []Work{done}}
+			sum = sum.add(pods[strconv.Itoa(i)], 1)
 		}
 		return sum, pods
 	}

@@ -67,6 +67,7 @@ type workRead struct {
 	failed    []collector.Series
 	slots     []collector.Series // gauges of how many jobs an instance takes at once
 	ups       []collector.Series
+	starts    []collector.Series // of the processes
 	counter   *collector.Counter
 	prefixed  bool // queues of several targets, which may be named alike
 }
@@ -79,17 +80,16 @@ func readWork(ctx context.Context, scene Scene, span Span) (workRead, error) {
 	if r.byName {
 		read = r.readNamed
 	}
-	starts, err := read(ctx, scene, span)
-	if err != nil {
+	if err := read(ctx, scene, span); err != nil {
 		return workRead{}, err
 	}
 	r.counter = collector.NewCounter(scene.Interval)
-	r.counter.Observe(r.ups, starts, r.completed, r.failed)
+	r.counter.Observe(r.ups, r.starts, r.completed, r.failed)
 	return r, nil
 }
 
 // readScraped reads the counters that workers export themselves.
-func (r *workRead) readScraped(ctx context.Context, scene Scene, span Span) (starts []collector.Series, err error) {
+func (r *workRead) readScraped(ctx context.Context, scene Scene, span Span) error {
 	s := scene.Service
 	var job *labels.Matcher
 	for _, part := range []struct {
@@ -101,36 +101,37 @@ func (r *workRead) readScraped(ctx context.Context, scene Scene, span Span) (sta
 		}
 		matchers, err := s.selector(part.selector, "")
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if job == nil {
 			job = matchers[slices.IndexFunc(matchers, func(m *labels.Matcher) bool { return m.Name == model.JobLabel })]
 		}
 		if *part.into, err = scene.Window.Select(ctx, span.From, span.To, matchers...); err != nil {
-			return nil, fmt.Errorf("select %s: %w", nameOf(matchers), err)
+			return fmt.Errorf("select %s: %w", nameOf(matchers), err)
 		}
 	}
+	var err error
 	if r.ups, err = scene.Window.Select(ctx, span.From, span.To, equal(model.MetricNameLabel, scrapeUp), job); err != nil {
-		return nil, fmt.Errorf("select %s: %w", scrapeUp, err)
+		return fmt.Errorf("select %s: %w", scrapeUp, err)
 	}
-	if starts, err = scene.Window.Select(ctx, span.From, span.To, equal(model.MetricNameLabel, processStart), job); err != nil {
-		return nil, fmt.Errorf("select %s: %w", processStart, err)
+	if r.starts, err = scene.Window.Select(ctx, span.From, span.To, equal(model.MetricNameLabel, processStart), job); err != nil {
+		return fmt.Errorf("select %s: %w", processStart, err)
 	}
-	return starts, nil
+	return nil
 }
 
 // readNamed reads what BullMQ's probe knows of workers by their names.
-func (r *workRead) readNamed(ctx context.Context, scene Scene, span Span) (starts []collector.Series, err error) {
+func (r *workRead) readNamed(ctx context.Context, scene Scene, span Span) (err error) {
 	for _, part := range []struct {
 		into   *[]collector.Series
 		metric string
 	}{{&r.completed, trackCompleted}, {&r.failed, trackFailed}, {&r.slots, trackWorkers}} {
 		if *part.into, err = scene.probed(ctx, span, part.metric, nil, scene.Service.Queues); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	r.ups, err = scene.probed(ctx, span, probeUp, []string{"bullmq"}, scene.Service.Queues)
-	return nil, err
+	return err
 }
 
 // tell finds how the workers of the new version are told from those of the old one.

@@ -146,7 +146,7 @@ func (s *sheet) work(tally *Tally, queue int) *Work {
 
 // exposed counts the time of the workers, as many times as they take jobs at once.
 func (s *sheet) exposed() {
-	slots := s.slotsOf()
+	all := s.slotsOf()
 	stations := slices.SortedFunc(maps.Keys(s.worked), func(a, b station) int {
 		return cmp.Or(cmp.Compare(a.instance, b.instance), cmp.Compare(a.queue, b.queue))
 	})
@@ -157,7 +157,7 @@ func (s *sheet) exposed() {
 		if s.told.byPod && at.subject {
 			where.pod = at.instance
 		}
-		taken := slots.of(slot{at.instance, at.queue})
+		taken := all.of(slot{at.instance, at.queue})
 		for _, ms := range slices.Sorted(maps.Keys(s.worked[at])) {
 			tick := find(ms)
 			if tick == nil {
