@@ -240,6 +240,32 @@ func TestItNeededFiftyPointsBeforeItSaidAnything(t *testing.T) {
 	require.Greater(t, thin.MinDetectable["canary_errors"], 1.5, "and what it could not have found it says")
 }
 
+func TestQueueWorkersHaveNoTrafficToShiftOrMeasure(t *testing.T) {
+	workers := func(track, completed, failed string) []collector.InputSeries {
+		labels := `{job="worker",instance="` + track + `:1",track="` + track + `"}`
+		return []collector.InputSeries{
+			one("up"+labels, "1x240"), one("jobs_completed_total"+labels, completed), one("jobs_failed_total"+labels, failed),
+		}
+	}
+	service := alerts.Service{
+		Name: "worker", Metrics: alerts.Metrics{Scrape: []collector.ScrapeTarget{{URL: "http://127.0.0.1/metrics"}}}, Tracks: canaryShop().Tracks,
+		Completions: "jobs_completed_total", Failures: "jobs_failed_total",
+	}
+	for gate, canary := range map[string][]collector.InputSeries{
+		"queue_rate":     workers("canary", "_x120 0+75x120", "_x120 0+1x120"),
+		"queue_failures": workers("canary", "_x120 0+150x120", "_x120 0+20x120"),
+		"":               workers("canary", "_x120 0+150x120", "_x120 0+1x120"),
+	} {
+		doc := tale{service: service, strategy: alerts.Canary, series: append(workers("stable", "0+150x240", "0+1x240"), canary...)}.judge(t, 15*time.Minute)[0]
+		if gate == "" {
+			require.Equal(t, Promote, doc.Verdict, doc.Progress)
+			continue
+		}
+		require.Equal(t, Rollback, doc.Verdict, doc.Progress)
+		require.Equal(t, alerts.Firing, reasonOf(t, doc, gate).State)
+	}
+}
+
 func TestTheRollbackOfABadVersionWasAnalysedAgain(t *testing.T) {
 	slow := []collector.InputSeries{answers("200", "0+300x120 36000+270x120"), answers("500", "0x120 0+30x120"), one(up, "1x240")}
 	docs := tale{service: shop(), strategy: alerts.Rolling, kind: KindOfRollback, series: slow}.judge(t, 7*time.Minute)
