@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -110,9 +111,7 @@ func TestWhatIsToBlameForAPoolThatIsExhausted(t *testing.T) {
 			service.Databases = []string{"main"}
 			all := map[string]string{}
 			for _, some := range c.series {
-				for series, values := range some {
-					all[series] = values
-				}
+				maps.Copy(all, some)
 			}
 			if _, tracks := all[seriesOfSelector("prisma_client_queries_wait", stable)]; tracks {
 				service.Tracks = map[string]Labels{canaryTrack: {"track": "canary"}, stableTrack: {"track": "stable"}}
@@ -132,9 +131,7 @@ func TestPoolsAreOfTheVersionThatTheirInstanceServes(t *testing.T) {
 	dry := gauges("prisma", `instance="a:1"`, "3x60", "0x60", "", "")
 	dry[requests("200", `version="1"`)] = "0+9x60"
 	dry[`http_request_duration_seconds_count{job="api",instance="b:1",status_code="200",version="2"}`] = "0+9x60"
-	for series, values := range gauges("prisma", `instance="b:1"`, "0x60", "5x60", "", "") {
-		dry[series] = values
-	}
+	maps.Copy(dry, gauges("prisma", `instance="b:1"`, "0x60", "5x60", "", ""))
 	f := findings(t, probeScene(t, service, 10*time.Minute, dry))["pool_exhausted"]
 	require.Equal(t, OK, f.State, f.Message)
 	require.Equal(t, 1.0, f.N, "the old version's is not judged")

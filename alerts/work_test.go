@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -25,9 +26,7 @@ func workScene(t *testing.T, service *Service, after time.Duration, series ...ma
 	t.Helper()
 	all := map[string]string{}
 	for _, some := range series {
-		for name, values := range some {
-			all[name] = values
-		}
+		maps.Copy(all, some)
 	}
 	scene := probeScene(t, service, 2*time.Hour+after, all)
 	scene.Subject.Strategy, scene.Subject.StartedAt = Canary, time.Unix(0, 0).Add(2*time.Hour)
