@@ -3,6 +3,7 @@ package alerts
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rollwatch/rollwatch/collector"
@@ -76,15 +77,15 @@ func newestState(series []collector.Series, target, flag string) (state string, 
 // stillOn names the overrides, as they were at a time, that leave the flag on for
 // some when its own value says off.
 func stillOn(overrides []collector.Series, at time.Time, store *flags.Config, flag string) string {
-	text := ""
+	var left []string
 	for _, scope := range flags.Scopes {
 		for _, s := range overrides {
 			if s.Labels.Get("target") != store.Name || s.Labels.Get("flag") != flag || s.Labels.Get("scope") != scope || s.Labels.Get("value") != "on" ||
 				newest([]collector.Series{s}).Before(at) {
 				continue
 			}
-			text += fmt.Sprintf("; and %g of %s, each of which has it on by itself", s.Points[len(s.Points)-1].V, store.OverrideKey(flag, scope))
+			left = append(left, fmt.Sprintf("; and %g of %s, each of which has it on by itself", s.Points[len(s.Points)-1].V, store.OverrideKey(flag, scope)))
 		}
 	}
-	return text
+	return strings.Join(left, "")
 }

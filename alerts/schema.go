@@ -50,13 +50,13 @@ type schemaDiff struct {
 	found    []SchemaChange
 }
 
-// breaks notes what the previous version may fail on, fits what it does not see.
-func (d *schemaDiff) breaks(c SchemaChange, format string, args ...any) {
+// breaksf notes what the previous version may fail on, fitsf what it does not see.
+func (d *schemaDiff) breaksf(c SchemaChange, format string, args ...any) {
 	c.Breaks = true
-	d.fits(c, format, args...)
+	d.fitsf(c, format, args...)
 }
 
-func (d *schemaDiff) fits(c SchemaChange, format string, args ...any) {
+func (d *schemaDiff) fitsf(c SchemaChange, format string, args ...any) {
 	c.Database, c.Sentence = d.database, fmt.Sprintf(format, args...)
 	d.found = append(d.found, c)
 }
@@ -97,7 +97,7 @@ func (d *schemaDiff) relations(before, now []probe.Relation) {
 		table := SchemaChange{Table: was.Name}
 		if is.Kind != was.Kind {
 			table.Change, table.From, table.To = "kind_changed", was.Kind, is.Kind
-			d.breaks(table, "%s was a %s and is a %s, which may not take what the previous version writes", was.Name, was.Kind, is.Kind)
+			d.breaksf(table, "%s was a %s and is a %s, which may not take what the previous version writes", was.Name, was.Kind, is.Kind)
 		}
 		d.columns(was, is)
 		if is.Kind == was.Kind {
@@ -106,7 +106,7 @@ func (d *schemaDiff) relations(before, now []probe.Relation) {
 		}
 	}
 	for _, is := range added {
-		d.fits(SchemaChange{Table: is.Name, Change: "table_added"}, "the %s %s is new", is.Kind, is.Name)
+		d.fitsf(SchemaChange{Table: is.Name, Change: "table_added"}, "the %s %s is new", is.Kind, is.Name)
 	}
 }
 
@@ -119,10 +119,10 @@ func (d *schemaDiff) relationGone(was probe.Relation, added []probe.Relation) {
 	}
 	if i := slices.IndexFunc(added, alike); i >= 0 {
 		gone.To = added[i].Name
-		d.breaks(gone, "the %s %s is gone; %s is new and has the same columns: renamed?", was.Kind, was.Name, gone.To)
+		d.breaksf(gone, "the %s %s is gone; %s is new and has the same columns: renamed?", was.Kind, was.Name, gone.To)
 		return
 	}
-	d.breaks(gone, "the %s %s is gone", was.Kind, was.Name)
+	d.breaksf(gone, "the %s %s is gone", was.Kind, was.Name)
 }
 
 func (d *schemaDiff) columns(was, is probe.Relation) {
@@ -135,18 +135,18 @@ func (d *schemaDiff) columns(was, is probe.Relation) {
 		}
 		gone := SchemaChange{Table: was.Name, Column: old.Name, Change: "column_dropped", From: old.Type}
 		if gone.To = namesake(old, added); gone.To != "" {
-			d.breaks(gone, "the column %s of %s is gone; %s is new and of the same type (%s): renamed?", old.Name, was.Name, gone.To, old.Type)
+			d.breaksf(gone, "the column %s of %s is gone; %s is new and of the same type (%s): renamed?", old.Name, was.Name, gone.To, old.Type)
 			continue
 		}
-		d.breaks(gone, "the column %s of %s is gone", old.Name, was.Name)
+		d.breaksf(gone, "the column %s of %s is gone", old.Name, was.Name)
 	}
 	for _, column := range added {
 		c := SchemaChange{Table: is.Name, Column: column.Name, Change: "column_added", To: column.Type}
 		if column.NotNull && column.Filled == "" && is.Kind != "view" {
-			d.breaks(c, "the column %s of %s is new, must not be null and has no default: an insert that does not name it fails", column.Name, is.Name)
+			d.breaksf(c, "the column %s of %s is new, must not be null and has no default: an insert that does not name it fails", column.Name, is.Name)
 			continue
 		}
-		d.fits(c, "the column %s of %s is new", column.Name, is.Name)
+		d.fitsf(c, "the column %s of %s is new", column.Name, is.Name)
 	}
 }
 
@@ -171,31 +171,31 @@ func (d *schemaDiff) column(table string, was, is probe.Column) {
 		c := at("type_changed")
 		c.From, c.To = was.Type, is.Type
 		if widened(was.Type, is.Type) {
-			d.fits(c, "the column %s of %s was %s and is %s, which is wider", was.Name, table, was.Type, is.Type)
+			d.fitsf(c, "the column %s of %s was %s and is %s, which is wider", was.Name, table, was.Type, is.Type)
 		} else {
-			d.breaks(c, "the column %s of %s was %s and is %s", was.Name, table, was.Type, is.Type)
+			d.breaksf(c, "the column %s of %s was %s and is %s", was.Name, table, was.Type, is.Type)
 		}
 	}
 	switch {
 	case !was.NotNull && is.NotNull && is.Filled == "":
-		d.breaks(at("not_null_set"), "the column %s of %s must not be null now and has no default: an insert that does not name it fails", was.Name, table)
+		d.breaksf(at("not_null_set"), "the column %s of %s must not be null now and has no default: an insert that does not name it fails", was.Name, table)
 	case !was.NotNull && is.NotNull:
-		d.fits(at("not_null_set"), "the column %s of %s must not be null now, and has a default: only an explicit NULL fails", was.Name, table)
+		d.fitsf(at("not_null_set"), "the column %s of %s must not be null now, and has a default: only an explicit NULL fails", was.Name, table)
 	case was.NotNull && !is.NotNull:
-		d.fits(at("not_null_dropped"), "the column %s of %s may be null now", was.Name, table)
+		d.fitsf(at("not_null_dropped"), "the column %s of %s may be null now", was.Name, table)
 	}
 	switch {
 	case was.Filled == is.Filled:
 	case is.Filled == "":
 		c := at("default_dropped")
 		c.From = was.Filled
-		d.breaks(c, "the column %s of %s is not filled any more (%s) when an insert does not name it", was.Name, table, was.Filled)
+		d.breaksf(c, "the column %s of %s is not filled any more (%s) when an insert does not name it", was.Name, table, was.Filled)
 	case is.Filled == "generated":
-		d.breaks(at("generated"), "the column %s of %s is generated now: an insert that names it fails", was.Name, table)
+		d.breaksf(at("generated"), "the column %s of %s is generated now: an insert that names it fails", was.Name, table)
 	default:
 		c := at("default_added")
 		c.To = is.Filled
-		d.fits(c, "the column %s of %s is filled now (%s) when an insert does not name it", was.Name, table, is.Filled)
+		d.fitsf(c, "the column %s of %s is filled now (%s) when an insert does not name it", was.Name, table, is.Filled)
 	}
 }
 
@@ -219,22 +219,22 @@ func (d *schemaDiff) enums(before, now []probe.Enum) {
 	for _, was := range before {
 		is, ok := nowByName[was.Name]
 		if !ok {
-			d.breaks(SchemaChange{Name: was.Name, Change: "enum_dropped"}, "the enum %s is gone", was.Name)
+			d.breaksf(SchemaChange{Name: was.Name, Change: "enum_dropped"}, "the enum %s is gone", was.Name)
 			continue
 		}
 		for _, value := range was.Values {
 			if !slices.Contains(is.Values, value) {
-				d.breaks(SchemaChange{Name: was.Name, Change: "enum_value_dropped", From: value}, "the value %q of the enum %s is gone", value, was.Name)
+				d.breaksf(SchemaChange{Name: was.Name, Change: "enum_value_dropped", From: value}, "the value %q of the enum %s is gone", value, was.Name)
 			}
 		}
 		for _, value := range is.Values {
 			if !slices.Contains(was.Values, value) {
-				d.fits(SchemaChange{Name: was.Name, Change: "enum_value_added", To: value}, "the value %q of the enum %s is new", value, was.Name)
+				d.fitsf(SchemaChange{Name: was.Name, Change: "enum_value_added", To: value}, "the value %q of the enum %s is new", value, was.Name)
 			}
 		}
 	}
 	for _, is := range onlyIn(now, byName(before, enumName), enumName) {
-		d.fits(SchemaChange{Name: is.Name, Change: "enum_added"}, "the enum %s is new", is.Name)
+		d.fitsf(SchemaChange{Name: is.Name, Change: "enum_added"}, "the enum %s is new", is.Name)
 	}
 }
 

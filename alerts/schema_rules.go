@@ -20,9 +20,9 @@ func (d *schemaDiff) indexes(was, is probe.Relation) {
 		}
 		c := SchemaChange{Table: was.Name, Name: old.Name, Change: "index_dropped"}
 		if old.Unique {
-			d.breaks(c, "the unique index %s on %s (%s) is gone: ON CONFLICT that names its columns fails", old.Name, was.Name, inWords(old.Keys))
+			d.breaksf(c, "the unique index %s on %s (%s) is gone: ON CONFLICT that names its columns fails", old.Name, was.Name, inWords(old.Keys))
 		} else {
-			d.breaks(c, "the index %s on %s (%s) is gone: what it made fast may not be any more", old.Name, was.Name, inWords(old.Keys))
+			d.breaksf(c, "the index %s on %s (%s) is gone: what it made fast may not be any more", old.Name, was.Name, inWords(old.Keys))
 		}
 	}
 	for _, index := range is.Indexes {
@@ -32,9 +32,9 @@ func (d *schemaDiff) indexes(was, is probe.Relation) {
 		}
 		c := SchemaChange{Table: is.Name, Name: index.Name, Change: "index_added"}
 		if index.Unique && !spared(index.Keys, was, is) && !demandedBefore(index, was) {
-			d.breaks(c, "the unique index %s on %s (%s) is new: it refuses what the previous version may write twice", index.Name, is.Name, inWords(index.Keys))
+			d.breaksf(c, "the unique index %s on %s (%s) is new: it refuses what the previous version may write twice", index.Name, is.Name, inWords(index.Keys))
 		} else {
-			d.fits(c, "the index %s on %s (%s) is new", index.Name, is.Name, inWords(index.Keys))
+			d.fitsf(c, "the index %s on %s (%s) is new", index.Name, is.Name, inWords(index.Keys))
 		}
 	}
 }
@@ -92,14 +92,14 @@ func (d *schemaDiff) constraints(was, is probe.Relation) {
 		}
 		c := SchemaChange{Table: is.Name, Name: rule.Name, Change: "constraint_added", To: rule.Target}
 		if d.frees(rule, was, is) {
-			d.fits(c, "the %s %s of %s (%s) is new, on columns that the previous version does not write", rule.Kind, rule.Name, is.Name, inWords(rule.Columns))
+			d.fitsf(c, "the %s %s of %s (%s) is new, on columns that the previous version does not write", rule.Kind, rule.Name, is.Name, inWords(rule.Columns))
 		} else {
-			d.breaks(c, "the %s %s of %s (%s) is new: it refuses what the previous version may write", rule.Kind, rule.Name, is.Name, inWords(rule.Columns))
+			d.breaksf(c, "the %s %s of %s (%s) is new: it refuses what the previous version may write", rule.Kind, rule.Name, is.Name, inWords(rule.Columns))
 		}
 	}
 	for _, rule := range was.Constraints {
 		if !slices.ContainsFunc(is.Constraints, same(rule)) {
-			d.fits(SchemaChange{Table: was.Name, Name: rule.Name, Change: "constraint_dropped"}, "the %s %s of %s is gone", rule.Kind, rule.Name, was.Name)
+			d.fitsf(SchemaChange{Table: was.Name, Name: rule.Name, Change: "constraint_dropped"}, "the %s %s of %s is gone", rule.Kind, rule.Name, was.Name)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func schemaSQL(here) string {
 		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND ` + usersOwn + `
 		AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')),
 	size AS MATERIALIZED (SELECT coalesce(sum(relnatts), 0) AS columns FROM rel),
-	small AS MATERIALIZED (SELECT rel.* FROM rel, size WHERE size.columns <= ` + number(mostColumns) + `)
+	small AS MATERIALIZED (SELECT oid, name, relkind FROM rel, size WHERE size.columns <= ` + number(mostColumns) + `)
 	SELECT 'columns' AS what, '' AS relation, columns::text AS name, '' AS a, '' AS b, '' AS c, false AS flag, false AS part FROM size
 	UNION ALL SELECT 'relation', name, '', relkind::text, '', '', false, false FROM small
 	UNION ALL SELECT 'column', r.name, a.attname, format_type(a.atttypid, a.atttypmod),
