@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rollwatch/rollwatch/internal/live"
@@ -104,7 +105,7 @@ func TestAnswersThatAreNoEvidence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				require.Equal(t, "false", r.FormValue("partial_response"))
+				assert.Equal(t, "false", r.FormValue("partial_response"))
 				if c.status == http.StatusFound {
 					w.Header().Set("Location", "/elsewhere")
 				}
@@ -133,9 +134,9 @@ func TestAServerThatHangsCostsItsDeadline(t *testing.T) {
 func TestAUserAndAPathOfTheAddressAreUsed(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
-		require.Equal(t, []string{"/base/api/v1/query", "user", "hunter2"}, []string{r.URL.Path, user, password})
-		require.Equal(t, `{__name__="up"}[9000ms]`, r.FormValue("query"))
-		require.Equal(t, "10.000", r.FormValue("time"))
+		assert.Equal(t, []string{"/base/api/v1/query", "user", "hunter2"}, []string{r.URL.Path, user, password})
+		assert.Equal(t, `{__name__="up"}[9000ms]`, r.FormValue("query"))
+		assert.Equal(t, "10.000", r.FormValue("time"))
 		_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up"},"values":[[1,"0"],[2.5,"NaN"],[3,"+Inf"],[10,"1"]]}]}}`))
 	}))
 	defer server.Close()
@@ -162,7 +163,7 @@ func TestRecallAsksOnceAndAnswersTheSame(t *testing.T) {
 			require.NoError(t, err)
 			got, err := recall.Select(t.Context(), time.Unix(from, 0), time.Unix(to, 0), matcher)
 			require.NoError(t, err)
-			require.Equal(t, len(want), len(got))
+			require.Len(t, got, len(want))
 			for i := range want {
 				require.Equal(t, want[i], got[i])
 			}

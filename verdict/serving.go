@@ -31,8 +31,8 @@ func (e *Engine) History(ctx context.Context, id string) (History, error) {
 	return e.opts.Ledger.history(ctx, id)
 }
 
-// Draw evaluates the PromQL of a finding on the window, from from to to in at
-// most so many steps, none of them shorter than the interval. Where the window
+// Draw evaluates the PromQL of a finding on the window, over a time divided into
+// so many steps at most, none of them shorter than the interval. Where the window
 // holds nothing there is no point.
 func (e *Engine) Draw(ctx context.Context, query string, from, to time.Time, steps int) (promql.Matrix, error) {
 	step := max(e.opts.Interval, to.Sub(from)/time.Duration(max(1, steps)))

@@ -10,12 +10,12 @@ import (
 )
 
 func (d *draft) evidence() {
-	d.line("## Evidence")
-	d.line("")
-	d.line("As it stood at %s, when the verdict became %s.", moment(d.decided.At), plain(string(d.decided.Document.Verdict)))
-	d.line("")
-	d.line("| Gate | State | Observed | Limit | Baseline | n | Window | Since | Evidence | Attributed to |")
-	d.line("|---|---|---|---|---|---|---|---|---|---|")
+	d.linef("## Evidence")
+	d.linef("")
+	d.linef("As it stood at %s, when the verdict became %s.", moment(d.decided.At), plain(string(d.decided.Document.Verdict)))
+	d.linef("")
+	d.linef("| Gate | State | Observed | Limit | Baseline | n | Window | Since | Evidence | Attributed to |")
+	d.linef("|---|---|---|---|---|---|---|---|---|---|")
 	for _, f := range d.findings {
 		since := ""
 		if !f.Since.IsZero() {
@@ -25,16 +25,16 @@ func (d *draft) evidence() {
 		if len(f.Scope) > 0 {
 			gate += " " + codes(pairs(f.Scope))
 		}
-		d.line("| %s | %s (%s) | %s | %s | %s | %s | %s | %s | %s | %s |", gate, plain(string(f.State)), plain(string(f.Mode)),
+		d.linef("| %s | %s (%s) | %s | %s | %s | %s | %s | %s | %s | %s |", gate, plain(string(f.State)), plain(string(f.Mode)),
 			value(f.Observed, f.Unit), value(f.Limit, f.Unit), baselineOf(f), short(f.N), plain(f.Window), since, strength(f.Evidence), plain(string(f.Cause)))
 	}
-	d.line("")
+	d.linef("")
 	for _, f := range d.findings {
 		if f.Message != "" {
-			d.line("- %s: %s", code(f.Gate), plain(f.Message))
+			d.linef("- %s: %s", code(f.Gate), plain(f.Message))
 		}
 	}
-	d.line("")
+	d.linef("")
 }
 
 func value(v *float64, unit string) string {
@@ -83,53 +83,53 @@ func (d *draft) pictures() {
 	if len(d.Pictures) == 0 {
 		return
 	}
-	d.line("## Pictures")
-	d.line("")
+	d.linef("## Pictures")
+	d.linef("")
 	for _, p := range d.Pictures {
-		d.line("### %s", plain(p.Gate))
-		d.line("")
+		d.linef("### %s", plain(p.Gate))
+		d.linef("")
 		if p.Empty() {
-			d.line("No picture: %s.", plain(p.nothing()))
+			d.linef("No picture: %s.", plain(p.nothing()))
 		} else {
-			d.line("![%s](data:image/svg+xml;base64,%s)", plain(p.Alt()), base64.StdEncoding.EncodeToString(p.SVG()))
-			d.line("")
-			d.line("*%s*", plain(p.Alt()))
+			d.linef("![%s](data:image/svg+xml;base64,%s)", plain(p.Alt()), base64.StdEncoding.EncodeToString(p.SVG()))
+			d.linef("")
+			d.linef("*%s*", plain(p.Alt()))
 		}
-		d.line("")
+		d.linef("")
 	}
 }
 
 func (d *draft) queries() {
-	d.line("## Queries")
-	d.line("")
+	d.linef("## Queries")
+	d.linef("")
 	drawn := map[string]bool{}
 	for _, f := range d.findings {
 		if f.Query == "" || drawn[f.Query] {
 			continue
 		}
 		drawn[f.Query] = true
-		d.line("%s:", code(f.Gate))
-		d.line("")
-		d.line("%s", fenced("promql", f.Query))
-		d.line("")
+		d.linef("%s:", code(f.Gate))
+		d.linef("")
+		d.linef("%s", fenced("promql", f.Query))
+		d.linef("")
 	}
 	if len(drawn) == 0 {
-		d.line("None of the gates has a query that draws it.")
-		d.line("")
+		d.linef("None of the gates has a query that draws it.")
+		d.linef("")
 	}
 }
 
 func (d *draft) missing() {
-	d.line("## What was missing")
-	d.line("")
+	d.linef("## What was missing")
+	d.linef("")
 	missing := d.decided.Document.Missing
 	if len(missing) == 0 {
-		d.line("Nothing: every gate had something to say.")
-		d.line("")
+		d.linef("Nothing: every gate had something to say.")
+		d.linef("")
 		return
 	}
-	d.line("| Gate | State | Since | Blocks | Why |")
-	d.line("|---|---|---|---|---|")
+	d.linef("| Gate | State | Since | Blocks | Why |")
+	d.linef("|---|---|---|---|---|")
 	for _, m := range missing {
 		since := ""
 		if !m.Since.IsZero() {
@@ -139,28 +139,28 @@ func (d *draft) missing() {
 		for _, word := range m.Blocks {
 			blocks = append(blocks, plain(string(word)))
 		}
-		d.line("| %s | %s | %s | %s | %s |", code(m.Gate), plain(string(m.State)), since, strings.Join(blocks, ", "), plain(m.Why))
+		d.linef("| %s | %s | %s | %s | %s |", code(m.Gate), plain(string(m.State)), since, strings.Join(blocks, ", "), plain(m.Why))
 	}
-	d.line("")
+	d.linef("")
 }
 
 func (d *draft) wayBack() {
-	d.line("## The way back")
-	d.line("")
+	d.linef("## The way back")
+	d.linef("")
 	switch action := d.decided.Document.Action; {
 	case d.decided.Document.Verdict != verdict.Rollback:
-		d.line("None was advised: the verdict was not to roll back.")
+		d.linef("None was advised: the verdict was not to roll back.")
 	case action == nil:
-		d.line("None was advised: the registration named no feature flag, no previous image and no commit.")
+		d.linef("None was advised: the registration named no feature flag, no previous image and no commit.")
 	default:
-		d.line("Advised, the least costly first:")
-		d.line("")
-		d.line("1. %s", way(*action))
+		d.linef("Advised, the least costly first:")
+		d.linef("")
+		d.linef("1. %s", way(*action))
 		for i, other := range action.Alternatives {
-			d.line("%d. %s", i+2, way(other))
+			d.linef("%d. %s", i+2, way(other))
 		}
 	}
-	d.line("")
+	d.linef("")
 }
 
 func way(a verdict.Action) string {
@@ -182,12 +182,12 @@ func way(a verdict.Action) string {
 }
 
 func (d *draft) forPeople() {
-	d.line("## To be filled in")
-	d.line("")
+	d.linef("## To be filled in")
+	d.linef("")
 	for _, question := range []string{
 		"What did users notice, and how many of them?", "What was the cause?",
 		"What should have found it before production?", "What is changed, by whom, until when?",
 	} {
-		d.line("- [ ] %s", question)
+		d.linef("- [ ] %s", question)
 	}
 }

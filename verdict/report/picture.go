@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql"
 
 	"github.com/rollwatch/rollwatch/alerts"
@@ -75,7 +75,7 @@ func NewPicture(h verdict.History, f alerts.Finding, series promql.Matrix, now t
 func linesOf(series promql.Matrix) []Line {
 	var lines []Line
 	for _, s := range series {
-		line := Line{Name: s.Metric.DropReserved(func(name string) bool { return name == labels.MetricName }).String()}
+		line := Line{Name: s.Metric.DropReserved(func(name string) bool { return name == model.MetricNameLabel }).String()}
 		for _, p := range s.Floats {
 			if !math.IsNaN(p.F) && !math.IsInf(p.F, 0) {
 				line.Points = append(line.Points, Point{time.UnixMilli(p.T).UTC(), p.F})

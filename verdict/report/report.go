@@ -104,7 +104,7 @@ type draft struct {
 	findings []alerts.Finding
 }
 
-func (d *draft) line(format string, args ...any) { fmt.Fprintf(&d.out, format+"\n", args...) }
+func (d *draft) linef(format string, args ...any) { fmt.Fprintf(&d.out, format+"\n", args...) }
 
 // became says in the past tense what a verdict was.
 var became = map[verdict.Word]string{
@@ -117,25 +117,25 @@ func (d *draft) heading() {
 	if d.judged {
 		what = became[d.decided.Document.Verdict]
 	}
-	d.line("# Post-mortem draft: %s %s %s", plain(r.Service), plain(r.Version), what)
-	d.line("")
-	d.line("Drafted by rollwatch at %s from its record. What a program cannot know is left open at the end.", moment(d.Now))
-	d.line("")
+	d.linef("# Post-mortem draft: %s %s %s", plain(r.Service), plain(r.Version), what)
+	d.linef("")
+	d.linef("Drafted by rollwatch at %s from its record. What a program cannot know is left open at the end.", moment(d.Now))
+	d.linef("")
 }
 
 func (d *draft) summary() {
 	r := d.History.Rollout
-	d.line("## Summary")
-	d.line("")
+	d.linef("## Summary")
+	d.linef("")
 	if d.judged {
-		d.line("**%s**", plain(d.decided.Document.Progress))
-		d.line("")
+		d.linef("**%s**", plain(d.decided.Document.Progress))
+		d.linef("")
 	}
-	d.line("| | |")
-	d.line("|---|---|")
+	d.linef("| | |")
+	d.linef("|---|---|")
 	row := func(name, value string) {
 		if value != "" {
-			d.line("| %s | %s |", name, value)
+			d.linef("| %s | %s |", name, value)
 		}
 	}
 	row("Rollout", code(r.ID))
@@ -150,7 +150,7 @@ func (d *draft) summary() {
 	row("Migrations", d.migrations())
 	row("Labels", codes(pairs(r.Labels)))
 	row("Baseline", d.baseline())
-	d.line("")
+	d.linef("")
 }
 
 func (d *draft) what() string {

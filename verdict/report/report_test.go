@@ -228,9 +228,10 @@ func textsOf(t *testing.T, svg []byte) (texts []string) {
 		case xml.EndElement:
 			within = ""
 		case xml.CharData:
-			if within == "text" {
+			switch within {
+			case "text":
 				texts = append(texts, string(token))
-			} else if within == "style" {
+			case "style":
 				require.Equal(t, style, string(token), "nobody adds to the style")
 			}
 		default:

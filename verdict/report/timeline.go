@@ -16,19 +16,19 @@ type entry struct {
 }
 
 func (d *draft) timeline() {
-	d.line("## Timeline")
-	d.line("")
-	d.line("| Time (UTC) | Since the start | What |")
-	d.line("|---|---|---|")
+	d.linef("## Timeline")
+	d.linef("")
+	d.linef("| Time (UTC) | Since the start | What |")
+	d.linef("|---|---|---|")
 	start := d.History.Rollout.StartedAt
 	for _, e := range d.entries() {
 		since := lasted(e.at.Sub(start))
 		if e.at.Before(start) {
 			since = "-" + lasted(start.Sub(e.at))
 		}
-		d.line("| %s | %s | %s |", e.at.UTC().Format("2006-01-02 15:04:05"), since, e.what)
+		d.linef("| %s | %s | %s |", e.at.UTC().Format("2006-01-02 15:04:05"), since, e.what)
 	}
-	d.line("")
+	d.linef("")
 }
 
 // entries are all that happened, in order of time, and as recorded where it
@@ -109,6 +109,7 @@ func deliveries(d verdict.Delivery) []entry {
 			text += ": " + plain(d.LastError)
 		}
 		return []entry{{d.CreatedAt, text}}
+	default:
+		return []entry{{d.CreatedAt, fmt.Sprintf("Webhook %s never arrived (%s, %s): %s", event, plain(string(d.State)), attempts, plain(d.LastError))}}
 	}
-	return []entry{{d.CreatedAt, fmt.Sprintf("Webhook %s never arrived (%s, %s): %s", event, plain(string(d.State)), attempts, plain(d.LastError))}}
 }
