@@ -21,13 +21,10 @@ const (
 	blipsTried   = 8             // the worst stretches of that length that are left out in turn
 )
 
-// bySequentialTest are gates that are no Compare and test in that way all the same.
-var bySequentialTest = []string{"queue_rate", "queue_failures", "tenant_errors"}
-
 // Alpha bounds the chance that the gate fires in a whole watch on a version that
 // is as good as the old one; 0 of a gate that makes no statistical claim.
 func (g Gate) Alpha() float64 {
-	if g.Compare != nil || slices.Contains(bySequentialTest, g.Name) {
+	if g.Compare != nil || g.Name == tenantErrors.Name {
 		return compareAlpha
 	}
 	return 0

@@ -103,7 +103,7 @@ func (q querier) Select(ctx context.Context, from, to time.Time, matchers ...*la
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
 
-	out, err := q.selectSeries(ctx, reader, matchers)
+	out, err := q.selectSeries(ctx, reader, from, to, matchers)
 	if err != nil {
 		return nil, fmt.Errorf("read the window: %w", err)
 	}
@@ -111,15 +111,18 @@ func (q querier) Select(ctx context.Context, from, to time.Time, matchers ...*la
 }
 
 // selectSeries is Select on an open reader.
-func (q querier) selectSeries(ctx context.Context, reader storage.Querier, matchers []*labels.Matcher) ([]Series, error) {
+func (q querier) selectSeries(ctx context.Context, reader storage.Querier, from, to time.Time, matchers []*labels.Matcher) ([]Series, error) {
 	var out []Series
 	var it chunkenc.Iterator
 	var buf []Point
+	// What is outside of the time is left out here: the storage's own way to do it costs
+	// as much again as reading.
+	mint, maxt := from.UnixMilli()+1, to.UnixMilli()
 	var err error
-	set := reader.Select(ctx, true, nil, matchers...)
+	set := reader.Select(ctx, true, &storage.SelectHints{Start: mint, End: maxt, DisableTrimming: true}, matchers...)
 	for set.Next() {
 		it = set.At().Iterator(it)
-		if buf, err = floats(buf[:0], it); err != nil {
+		if buf, err = floats(buf[:0], it, mint, maxt); err != nil {
 			return nil, fmt.Errorf("%s: %w", set.At().Labels(), err)
 		}
 		if len(buf) > 0 {
@@ -132,13 +135,14 @@ func (q querier) selectSeries(ctx context.Context, reader storage.Querier, match
 	return q.withNative(ctx, reader, out, matchers)
 }
 
-// floats appends the float samples that are left in it, without stale markers.
-func floats(points []Point, it chunkenc.Iterator) ([]Point, error) {
+// floats appends the float samples from mint to maxt, both included, that are left in
+// it, without stale markers.
+func floats(points []Point, it chunkenc.Iterator, mint, maxt int64) ([]Point, error) {
 	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
 		if typ != chunkenc.ValFloat {
 			continue
 		}
-		if t, v := it.At(); !value.IsStaleNaN(v) {
+		if t, v := it.At(); t >= mint && t <= maxt && !value.IsStaleNaN(v) {
 			points = append(points, Point{T: t, V: v})
 		}
 	}
