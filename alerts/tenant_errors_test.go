@@ -311,3 +311,52 @@ func TestWhatIsMissingOfTenantsIsSaid(t *testing.T) {
 	f = tenantErrors.JudgeTenants(idle, tenantScene(5))
 	require.Equal(t, NoTraffic, f.State)
 }
+
+// Tenants that are sent to the new version only have nothing beside them: an incident
+// that all suffer would be theirs.
+func TestAnIncidentIsNotTheVersionsThatATenantSticksTo(t *testing.T) {
+	p := hundred()
+	p.canary = 0.5
+	p.under = func(_, minute int) (float64, float64) {
+		if minute >= 3 && minute < 12 {
+			return 0.3, 0.3
+		}
+		return 0.002, 0.002
+	}
+	counts := p.counts(rand.New(rand.NewPCG(1, 10)), 15)
+	for _, minute := range counts.Minutes {
+		for i := range 10 {
+			tally := minute[PathOf(fmt.Sprintf("t%02d", i))]
+			tally.New, tally.Old = tally.New.add(tally.Old.N, tally.Old.Bad), Ratio{}
+		}
+	}
+	f := tenantErrors.JudgeTenants(counts, tenantScene(15))
+	require.Equal(t, OK, f.State, f.Message)
+	for _, minute := range counts.Minutes {
+		for _, tally := range minute {
+			tally.Old.Bad = 0
+		}
+	}
+	f = tenantErrors.JudgeTenants(counts, tenantScene(15))
+	require.Equal(t, Firing, f.State, "the same, of the new version alone")
+}
+
+func TestASmallPartThatSuffersTooIsNotLeftOut(t *testing.T) {
+	p := hundred()
+	p.hierarchy, p.size = []string{"company", "domain"}, 6
+	p.of = func(i int) (TenantPath, float64) {
+		return PathOf("acme", fmt.Sprintf("d%d", i)), map[bool]float64{true: 2, false: 300}[i == 5]
+	}
+	p.before = func(int) float64 { return 0.05 }
+	p.under = func(i, _ int) (float64, float64) {
+		share := map[int]float64{0: 0.5, 5: 1}[i]
+		return max(share, 0.05), 0
+	}
+	counts := p.counts(rand.New(rand.NewPCG(1, 14)), 12)
+	f := tenantErrors.JudgeTenants(counts, tenantScene(12, p.hierarchy...))
+	require.Equal(t, Firing, f.State, f.Message)
+	require.Equal(t, map[string]string{"company": "acme"}, f.Scope, "two of its domains suffer, of which one is hardly seen")
+	p = p.broken(5, 0, 0.05)
+	f = tenantErrors.JudgeTenants(p.counts(rand.New(rand.NewPCG(1, 14)), 12), tenantScene(12, p.hierarchy...))
+	require.Equal(t, map[string]string{"company": "acme", "domain": "d0"}, f.Scope)
+}

@@ -220,3 +220,17 @@ func BenchmarkTenants(b *testing.B) {
 		})
 	}
 }
+
+// What was counted across the start is of neither side, as for all gates on counts.
+func TestWhatCameBeforeTheRolloutIsNoEvidenceOnTenants(t *testing.T) {
+	service := apiService()
+	service.TenantLabel = "tenant"
+	scene := sceneOf(t, service, 0, map[string]string{requests("200", `tenant="acme"`): values([2]float64{10, hour + 80})})
+	scene.Subject.StartedAt = started.Add(5 * time.Second)
+	scene = withBaseline(t, scene)
+	scene.Now = scene.Subject.StartedAt.Add(2*time.Minute + 35*time.Second)
+	fold := &TenantFold{}
+	require.NoError(t, fold.advance(t.Context(), scene))
+	require.Equal(t, 70.0, fold.book.total.New.N, "of seven scrapes in two minutes, the eighth began before")
+	require.Equal(t, 2390.0, fold.book.units["acme"].before.N, "of the hour before")
+}
