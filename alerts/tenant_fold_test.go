@@ -229,7 +229,7 @@ func TestWhatCameBeforeTheRolloutIsNoEvidenceOnTenants(t *testing.T) {
 	scene.Subject.StartedAt = started.Add(5 * time.Second)
 	scene = withBaseline(t, scene)
 	scene.Now = scene.Subject.StartedAt.Add(2*time.Minute + 35*time.Second)
-	fold := &TenantFold{}
+	fold := &tenantFold{}
 	require.NoError(t, fold.advance(t.Context(), scene))
 	require.Equal(t, 70.0, fold.book.total.New.N, "of seven scrapes in two minutes, the eighth began before")
 	require.Equal(t, 2390.0, fold.book.units["acme"].before.N, "of the hour before")
