@@ -57,7 +57,7 @@ func BenchmarkJudgement(b *testing.B) {
 	store, err := collector.Open(b.TempDir(), collector.DefaultConfig(), zap.NewNop())
 	require.NoError(b, err)
 	defer func() { require.NoError(b, store.Close()) }()
-	begin := time.Now().Truncate(time.Second).Add(-ticks * interval)
+	begin := time.Unix(1_800_000_000, 0)
 	scenes := make([]Scene, services)
 	var all []labels.Labels
 	for i := range scenes {

@@ -105,7 +105,7 @@ func EvaluateFrom(ctx context.Context, gates []Gate, source Counter, scene Scene
 // CountsWork says whether the gate counts what workers do, in place of requests.
 func (g Gate) CountsWork() bool { return g.From == fromWorkers }
 
-// gatherFor reads what a gate on counts counts from the window.
+// gatherFor reads from the window what a gate counts.
 func gatherFor(ctx context.Context, gate Gate, scene Scene, byPod bool) (Counts, error) {
 	if gate.CountsWork() {
 		return gatherWork(ctx, scene, byPod)

@@ -1,7 +1,6 @@
 package alerts
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -46,7 +45,7 @@ func TestAKeptFoldFindsWhatANewOneFinds(t *testing.T) {
 				if at%time.Minute == 0 { // also when some ticks were taken beforehand, as a simulation does
 					kept.Take(gate, until, until.Ticks[len(until.Ticks)-1], scene)
 				}
-				require.Equal(t, anew, gate.compare(until, scene), fmt.Sprintf("seed %d, %s at %s", seed, gate.Name, at))
+				require.Equal(t, anew, gate.compare(until, scene), "seed %d, %s at %s", seed, gate.Name, at)
 				require.Equal(t, anew.Evidence.LogE, kept.LogE(gate))
 			}
 		}

@@ -18,14 +18,14 @@ import (
 // job as the two of the old one beside it.
 func TestWorkersThatCompleteJobsAtHalfTheSpeed(t *testing.T) {
 	t.Parallel()
-	const takes = 25 * time.Millisecond
+	const takes, atOnce = 200 * time.Millisecond, 12 // long beside what a machine under load adds
 	redis := live.Redis(t)
 	queue := live.Node(t, 5).Queue(t, redis.URL, "bull", "mail")
-	for range 15 {
+	for range 20 {
 		queue.AddMany(t, 2000, nil) // more than the test lasts for
 	}
 	for _, name := range []any{"v1-a", "v1-b"} {
-		queue.WorkerAt(t, takes, live.Options{"name": name})
+		queue.WorkerAt(t, takes, live.Options{"name": name, "concurrency": atOnce})
 	}
 	r := runFile(t, fmt.Sprintf(`
 interval: 1s
@@ -39,13 +39,13 @@ judge: {grace: 5s, watch: {canary: 5m, after: 5m}}
 	eventually(t, "no job is credited to stable", 30*time.Second, func() bool {
 		return r.value(t, `bullmq_queue_track_workers{queue="mail",target="jobs",track="stable"}`) == "2"
 	})
-	<-time.After(30 * time.Second) // how evenly jobs come
+	<-time.After(20 * time.Second) // how evenly jobs come
 
 	status, answer := r.send(t, http.MethodPost, "/api/v1/rollouts", verdict.Registration{
 		Service: "worker", Version: "2", PreviousVersion: "1", PreviousImage: "worker:1", Strategy: alerts.Canary,
 	})
 	require.Equal(t, http.StatusCreated, status, answer)
-	queue.WorkerAt(t, 2*takes, live.Options{"name": "v2-a"})
+	queue.WorkerAt(t, 2*takes, live.Options{"name": "v2-a", "concurrency": atOnce})
 
 	var doc verdict.Document
 	eventually(t, "no rollback", 4*time.Minute, func() bool {

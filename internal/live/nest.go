@@ -4,10 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
+	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ func NestJS(tb testing.TB, release Release) *Nest {
 	if err != nil {
 		tb.Fatalf("live: NestJS did not start: %v\n%s", err, n.errors.String())
 	}
-	n.URL = fmt.Sprintf("http://%s:%d", server.Host, said.Port)
+	n.URL = "http://" + net.JoinHostPort(server.Host, strconv.Itoa(said.Port))
 	return n
 }
 

@@ -123,11 +123,11 @@ func eventually(t *testing.T, p probe.Probe, what string, wanted func(probe.Read
 }
 
 // connectTo opens a session of the test's own.
-func connectTo(t testing.TB, address string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), address)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close(context.Background()) })
+func connectTo(tb testing.TB, address string) *pgx.Conn {
+	tb.Helper()
+	conn, err := pgx.Connect(tb.Context(), address)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { conn.Close(context.Background()) })
 	return conn
 }
 
