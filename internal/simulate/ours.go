@@ -1,0 +1,298 @@
+package simulate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rollwatch/rollwatch/alerts"
+	"github.com/rollwatch/rollwatch/collector"
+	"github.com/rollwatch/rollwatch/probes/feature"
+	"github.com/rollwatch/rollwatch/verdict"
+)
+
+// A rollout that has been held for some time, or is held after its watch, is
+// judged once a minute.
+const (
+	heldFor     = 3 * time.Minute
+	onceAMinute = int(time.Minute / interval)
+)
+
+// unseen is how many intervals the subject may be unseen before that is looked at.
+const unseen = 2
+
+// An Outcome is what one judge made of one run.
+type Outcome struct {
+	RolledBack time.Duration // when; 0: it did not
+	Promoted   time.Duration // when first; 0: it did not
+	AtEnd      verdict.Word  // at the end of the watch
+	Held       bool          // it said hold at least once
+	Blamed     alerts.Cause  // what the first firing evidence was attributed to; "" nothing fired
+	Fired      bool
+	Changes    int     // of the verdict
+	Harm       float64 // requests that the fault spoiled before it was rolled back
+}
+
+// serviceOf is the service as rollwatch is configured for it.
+func serviceOf(s *Scenario, r Rollout) *alerts.Service {
+	service := &alerts.Service{
+		Name: serviceName, Databases: []string{databaseName},
+		Metrics: alerts.Metrics{Preset: "prom-client", Scrape: []collector.ScrapeTarget{{URL: "http://127.0.0.1/metrics"}}},
+	}
+	if r.Strategy == alerts.Canary {
+		service.Tracks = map[string]alerts.Labels{"canary": {trackLabel: "canary"}, "stable": {trackLabel: "stable"}}
+	} else {
+		service.VersionLabel = versionLabel
+	}
+	if s.Probes {
+		service.Queues = []string{queueName}
+		service.Features = []*feature.Config{{Service: serviceName, Name: featureName}}
+	}
+	return service
+}
+
+// A counted gate is one on counts, with the sum of its window: as long as that is
+// not over the limit the gate cannot fire, and need not be asked.
+type counted struct {
+	gate   alerts.Gate
+	signal alerts.Signal
+	ticks  int // of its window
+	sum    alerts.Ratio
+	next   int // of the ticks, the first that is not in the sum
+	oldest int
+}
+
+func (c *counted) crossed(ticks []alerts.Tick, from time.Time) bool {
+	for ; c.next < len(ticks); c.next++ {
+		n, bad := c.signal.Of(ticks[c.next].Subject)
+		c.sum.N, c.sum.Bad = c.sum.N+n, c.sum.Bad+bad
+	}
+	for ; c.oldest < c.next && !ticks[c.oldest].At.After(from); c.oldest++ {
+		n, bad := c.signal.Of(ticks[c.oldest].Subject)
+		c.sum.N, c.sum.Bad = c.sum.N-n, c.sum.Bad-bad
+	}
+	return c.sum.Value() > c.gate.Limit
+}
+
+// ours is rollwatch's own judge on a world: the real gates, fed with counts, and
+// the real verdict.
+type ours struct {
+	world     *world
+	trial     *verdict.Trial
+	gates     []alerts.Gate
+	counted   []counted
+	comparing []alerts.Gate
+	counts    alerts.Counts
+	folds     *alerts.Folds
+	everyTick bool // leave no tick out: for the test that leaving some out changes nothing
+	watchOnly bool // end with the watch
+	after     time.Duration
+	promoted  bool
+	said      verdict.Word
+	seen      time.Duration // when the subject was seen last
+	heldSince time.Duration // since when it says hold
+	out       Outcome
+}
+
+// newOurs registers the rollout of a world. Of the gates only those that keep says
+// are asked; nil: all.
+func newOurs(w *world, keep func(alerts.Gate) bool) (*ours, error) {
+	service := serviceOf(w.scenario, w.rollout)
+	w.all = 0 // another judge may have promoted it
+	o := &ours{world: w, folds: &alerts.Folds{}, after: time.Duration(verdict.DefaultConfig().Watch.After)}
+	for _, gate := range alerts.Gates(alerts.Config{}, service) {
+		if keep == nil || keep(gate) {
+			o.gates = append(o.gates, gate)
+		}
+	}
+	baseline, err := w.baseline(o.gates)
+	if err != nil {
+		return nil, err
+	}
+	o.trial, err = verdict.NewTrialOn(baseline, windowOf(w), service, o.gates, verdict.DefaultConfig(), interval, registrationOf(w.rollout))
+	if err != nil {
+		return nil, fmt.Errorf("register the rollout: %w", err)
+	}
+	o.counts.Edges = edges
+	o.follow()
+	return o, nil
+}
+
+func registrationOf(r Rollout) verdict.Registration {
+	return verdict.Registration{
+		Service: serviceName, Version: newVersion, PreviousVersion: oldVersion, Strategy: r.Strategy, StartedAt: begun,
+	}
+}
+
+// baseline is what the hour before was like.
+func (w *world) baseline(gates []alerts.Gate) (alerts.Baseline, error) {
+	counts := alerts.Counts{Edges: edges}
+	for i, t := range w.before {
+		counts.Ticks = append(counts.Ticks, alerts.Tick{At: begun.Add(-block * time.Duration(blocks-1-i)), Control: t})
+	}
+	span := alerts.Span{From: begun.Add(-time.Hour), To: begun}
+	return alerts.BaselineOf(gates, alerts.BaselineStable, counts, span, func(t alerts.Tick) alerts.Tally { return t.Control })
+}
+
+// follow begins the sums of the gates on counts anew: at the start, and when
+// something else is judged.
+func (o *ours) follow() {
+	o.counted, o.comparing = o.counted[:0], o.comparing[:0]
+	scene := o.trial.Scene(begun)
+	for _, gate := range o.gates {
+		switch {
+		case gate.Count != nil:
+			o.counted = append(o.counted, counted{gate: gate, signal: gate.Count(gate, o.counts, scene)})
+		case gate.Compare != nil:
+			o.comparing = append(o.comparing, gate)
+		}
+	}
+}
+
+// judge judges the world to its end.
+func (o *ours) judge(ctx context.Context) (Outcome, error) {
+	watch := o.world.rollout.Watch
+	for n := 1; ; n++ {
+		m := o.world.reach(n)
+		o.show(m)
+		if m.at <= watch {
+			o.out.Harm += m.harm
+		}
+		final := false
+		if o.everyTick || o.worthAsking(n, m) {
+			var err error
+			if final, err = o.ask(ctx, n, m.at); err != nil {
+				return Outcome{}, err
+			}
+		}
+		if m.at == watch {
+			o.out.AtEnd = o.said
+		}
+		if final || m.at >= max(o.after, 2*watch) || o.watchOnly && m.at >= watch {
+			return o.out, nil
+		}
+	}
+}
+
+// show adds a tick to the counts.
+func (o *ours) show(m *moment) {
+	tick := alerts.Tick{At: begun.Add(m.at), Source: m.source, Subject: m.new, Control: m.old}
+	if o.promoted && o.world.rollout.Strategy == alerts.Canary {
+		tick = o.afterPromotion(m)
+	}
+	if tick.Source == alerts.SourceUnknown && !tick.Subject.Seen && !tick.Control.Seen {
+		return // no scrape at all
+	}
+	o.counts.Ticks = append(o.counts.Ticks, tick)
+	if tick.Subject.Seen {
+		o.seen = m.at
+	}
+	scene := o.trial.Scene(tick.At)
+	for _, gate := range o.comparing {
+		o.folds.Take(gate, o.counts, tick, scene)
+	}
+}
+
+// afterPromotion is a tick of a canary that was promoted: what was stable is judged
+// then, and is the new version from the promotion on.
+func (o *ours) afterPromotion(m *moment) alerts.Tick {
+	tick := alerts.Tick{At: begun.Add(m.at), Source: m.source, Subject: m.old}
+	if m.at > o.world.all {
+		tick.Subject = m.new
+	}
+	return tick
+}
+
+// worthAsking says whether the verdict may differ from the last one.
+func (o *ours) worthAsking(n int, m *moment) bool {
+	watch := o.world.rollout.Watch
+	past := m.at >= watch
+	switch {
+	case o.said == verdict.HoldOn && (past || m.at-o.heldSince > heldFor) && (n-int(watch/interval))%onceAMinute != 0:
+		return false
+	case o.said == "", o.said == verdict.HoldOn, past && !o.promoted, m.at == watch, m.at == max(o.after, 2*watch):
+		return true
+	case o.world.scenario.Probes && m.at > o.world.scenario.Onset, m.at-o.seen > unseen*interval:
+		return true
+	}
+	now := begun.Add(m.at)
+	for i := range o.counted {
+		if c := &o.counted[i]; c.signal.Missing == "" && c.crossed(o.counts.Ticks, now.Add(-c.gate.For)) {
+			return true
+		}
+	}
+	for _, gate := range o.comparing {
+		if o.folds.LogE(gate) >= alerts.FiresAt() {
+			return true
+		}
+	}
+	return false
+}
+
+// ask lets the gates and the judge decide.
+func (o *ours) ask(ctx context.Context, n int, t time.Duration) (final bool, err error) {
+	now := begun.Add(t)
+	scene := o.trial.Scene(now)
+	scene.Folds, scene.Brief = o.folds, true
+	findings, err := alerts.EvaluateFrom(ctx, o.gates, o.source, scene)
+	if err != nil {
+		return false, err
+	}
+	doc := o.trial.Judge(findings, now)
+	o.note(doc, t)
+	if doc.Verdict == verdict.Promote && !o.promoted {
+		o.promote(n, t)
+	}
+	return doc.Final, nil
+}
+
+// note keeps what is measured of a verdict.
+func (o *ours) note(doc verdict.Document, t time.Duration) {
+	for _, f := range doc.Findings {
+		if f.State == alerts.Firing && f.Mode == alerts.Enforce && !o.out.Fired {
+			o.out.Fired, o.out.Blamed = true, f.Cause
+		}
+	}
+	if o.said != "" && doc.Verdict != o.said {
+		o.out.Changes++
+	}
+	if doc.Verdict == verdict.HoldOn && o.said != verdict.HoldOn {
+		o.heldSince = t
+	}
+	o.said = doc.Verdict
+	switch doc.Verdict {
+	case verdict.HoldOn:
+		o.out.Held = true
+	case verdict.Rollback:
+		o.out.RolledBack = t
+	}
+}
+
+// promote gives the new version all of the traffic.
+func (o *ours) promote(n int, t time.Duration) {
+	o.promoted, o.out.Promoted, o.world.all = true, t, t
+	if o.world.rollout.Strategy != alerts.Canary {
+		return
+	}
+	o.counts.Ticks, o.folds = o.counts.Ticks[:0], &alerts.Folds{}
+	for i := range n {
+		o.show(&o.world.ticks[i])
+	}
+	o.follow()
+}
+
+// source gives the gates the counts of the world.
+func (o *ours) source(_ context.Context, _ alerts.Scene, byPod bool) (alerts.Counts, error) {
+	if !byPod {
+		return o.counts, nil
+	}
+	counts := o.counts
+	counts.Ticks = append([]alerts.Tick(nil), o.counts.Ticks...)
+	for i := range counts.Ticks {
+		n := int(counts.Ticks[i].At.Sub(begun) / interval)
+		if !o.promoted || time.Duration(n)*interval > o.world.all {
+			counts.Ticks[i].Pods = o.world.byPod(n)
+		}
+	}
+	return counts, nil
+}

@@ -1,0 +1,248 @@
+package simulate
+
+import (
+	"math"
+	"time"
+
+	"github.com/rollwatch/rollwatch/alerts"
+)
+
+// A Label is what is right to do.
+type Label string
+
+// The labels.
+const (
+	Keep     Label = "keep"     // never roll back
+	Hold     Label = "hold"     // hold at the end, neither promote nor roll back
+	Report   Label = "report"   // either is right, as long as it is said
+	Rollback Label = "rollback" //
+)
+
+// A Scenario is what happens under one rollout.
+type Scenario struct {
+	Number string // of the benchmark's list
+	Name   string
+	Label  Label
+	Cause  alerts.Cause  // what firing evidence is to be attributed to; "" the version
+	Onset  time.Duration // of the fault, after the start
+	Probes bool          // it is told by what probes read, not by requests
+	Note   string        // what a reader has to know
+	At     func(w *weather, t time.Duration, r Rollout)
+}
+
+// A Rollout is how the version is put in production.
+type Rollout struct {
+	Name     string
+	Strategy alerts.Strategy
+	Share    float64       // of the traffic that a canary gets
+	Watch    time.Duration // of it
+}
+
+// Rollouts are the strategies of the benchmark.
+var Rollouts = []Rollout{
+	{"canary 1 %", alerts.Canary, 0.01, 15 * time.Minute},
+	{"canary 5 %", alerts.Canary, 0.05, 15 * time.Minute},
+	{"canary 10 %", alerts.Canary, 0.10, 15 * time.Minute},
+	{"canary 50 %", alerts.Canary, 0.50, 15 * time.Minute},
+	{"rolling", alerts.Rolling, 1, 2 * time.Hour},
+	{"blue-green", alerts.BlueGreen, 1, 5 * time.Minute},
+}
+
+// Traffics are the requests a second of the benchmark.
+var Traffics = []float64{0.1, 0.5, 2, 20, 200}
+
+const onset = 2 * time.Minute
+
+// Scenarios are the benchmark. Adding one is one line.
+var Scenarios = []Scenario{
+	{Number: "0", Name: "the same version again", Label: Keep, At: func(*weather, time.Duration, Rollout) {}},
+	{Number: "1", Name: "cold start: 2 % errors, 8 times slower for 75 s", Label: Keep, At: coldStart},
+	{Number: "2", Name: "traffic threefold over two hours, with a peak", Label: Keep, At: diurnal},
+	{Number: "3", Name: "one instance 4 times slower (a noisy neighbour)", Label: Keep, Cause: alerts.Pod, At: noisyNeighbour},
+	{Number: "4a", Name: "the database does not answer for 6 minutes, 5 % errors in both versions", Label: Keep, Cause: alerts.Dependency, At: incident(true)},
+	{Number: "4b", Name: "something that no probe sees is ill for 6 minutes, 5 % errors in both versions", Label: Keep, Cause: alerts.Dependency, At: incident(false)},
+	{Number: "5", Name: "a tenant's client is broken, before and after", Label: Keep, At: brokenClient},
+	{Number: "6", Name: "the new version gets three times the share of a flaky route", Label: Keep, Cause: alerts.Traffic, At: mixShift},
+	{Number: "7a", Name: "every fifth scrape is missed", Label: Hold, At: missedScrapes, Note: "a fifth of the ticks is less than the coverage that a promotion needs"},
+	{Number: "7b", Name: "nothing is scraped for 4 minutes, to the end of the watch", Label: Hold, At: sourceDown},
+	{Number: "7c", Name: "the series get another name after half the watch", Label: Hold, At: renamed},
+	errorStep("8a", 2), errorStep("8b", 3), errorStep("8c", 5), errorStep("8d", 10), errorStep("8e", 50),
+	{Number: "9", Name: "errors rise from 0.2 % to 5 % in 20 minutes", Label: Rollback, Onset: onset, At: errorRamp},
+	late("10a", 25*time.Minute), late("10b", 70*time.Minute),
+	slower("11a", 1.3, Keep), slower("11b", 2, Report), slower("11c", 3.5, Rollback), slower("11d", 6, Rollback),
+	tail("12a", 0.005, Keep), tail("12b", 0.02, Rollback), tail("12c", 0.05, Rollback),
+	{Number: "13a", Name: "a queue stands still", Label: Rollback, Onset: onset, Probes: true, At: queueStall},
+	{Number: "13b", Name: "jobs complete at half the speed", Label: Rollback, Onset: onset, Probes: true, At: halfSpeed},
+	{Number: "13c", Name: "a poison job is tried again and again: half of the jobs fail", Label: Rollback, Onset: onset, Probes: true, At: poison},
+	{Number: "13d", Name: "jobs complete and do nothing", Label: Rollback, Onset: onset, Probes: true, At: violates},
+	{Number: "14", Name: "the login of one tenant fails (0.5 % of the traffic)", Label: Rollback, Onset: onset, Probes: true, At: tenantBroken},
+	{Number: "15", Name: "rows are written across tenants", Label: Rollback, Onset: onset, Probes: true, At: violates},
+	{Number: "16", Name: "one of the new instances restarts again and again", Label: Rollback, Onset: onset, Probes: true, At: crashLoop},
+	{Number: "17", Name: "an improvement: a fifth of the errors", Label: Keep, At: func(w *weather, t time.Duration, _ Rollout) {
+		if t > 0 {
+			w.new.errors /= 5
+		}
+	}},
+}
+
+func coldStart(w *weather, t time.Duration, _ Rollout) {
+	if between(t, 0, 75*time.Second) {
+		w.new.errors, w.new.slower = 0.02, 8
+	}
+}
+
+// diurnal is the morning of a Monday: three times the traffic within two hours,
+// with a peak of half as much again that passes.
+func diurnal(w *weather, t time.Duration, _ Rollout) {
+	hours := t.Hours()
+	w.load = 1 + min(2, max(0, hours)) + 0.5*math.Exp(-math.Pow((hours-0.2)/0.1, 2))
+}
+
+func noisyNeighbour(w *weather, t time.Duration, _ Rollout) {
+	if t > onset {
+		w.hasOdd, w.odd = true, condition{errors: usualErrors, slower: 4}
+	}
+}
+
+// incident makes both versions ill for six minutes.
+func incident(seen bool) func(*weather, time.Duration, Rollout) {
+	return func(w *weather, t time.Duration, _ Rollout) {
+		if between(t, 3*time.Minute, 9*time.Minute) {
+			w.new = condition{errors: 0.05, slower: 4}
+			w.old, w.probes.databaseDown = w.new, seen
+		}
+	}
+}
+
+func brokenClient(w *weather, _ time.Duration, _ Rollout) {
+	w.new.errors += 0.005
+	w.old.errors += 0.005
+}
+
+// mixShift: of the requests to the flaky route 3 % fail, in either version.
+func mixShift(w *weather, t time.Duration, _ Rollout) {
+	const fails, share, shifted = 0.03, 0.05, 0.15
+	w.old.errors += share * fails
+	if w.new.errors += share * fails; t > 0 {
+		w.new.errors += (shifted - share) * fails
+	}
+}
+
+func missedScrapes(w *weather, t time.Duration, _ Rollout) {
+	w.missed = t > 0 && (t/interval)%5 == 0
+}
+
+func sourceDown(w *weather, t time.Duration, r Rollout) {
+	w.missed = between(t, r.Watch-4*time.Minute, r.Watch)
+}
+
+func renamed(w *weather, t time.Duration, r Rollout) { w.noSeries = t > r.Watch/2 }
+
+func errorStep(number string, times float64) Scenario {
+	return Scenario{
+		Number: number, Name: "errors " + figure(times) + " times the usual 0.2 %", Label: Rollback, Onset: onset,
+		At: func(w *weather, t time.Duration, _ Rollout) {
+			if t > onset {
+				w.new.errors *= times
+				w.spoil()
+			}
+		},
+	}
+}
+
+func errorRamp(w *weather, t time.Duration, _ Rollout) {
+	if t > onset {
+		w.new.errors += 0.048 * min(1, (t-onset).Minutes()/20)
+		w.spoil()
+	}
+}
+
+// late is a leak: long after the start 10 % of the requests fail.
+func late(number string, after time.Duration) Scenario {
+	return Scenario{
+		Number: number, Name: "10 % errors from the " + figure(after.Minutes()) + "th minute on", Label: Rollback, Onset: after,
+		Note: "after the watch of a canary and of a blue-green: only who watches on can see it",
+		At: func(w *weather, t time.Duration, _ Rollout) {
+			if t > after {
+				w.new.errors = 0.1
+				w.spoil()
+			}
+		},
+	}
+}
+
+func slower(number string, times float64, label Label) Scenario {
+	s := Scenario{
+		Number: number, Name: figure(times) + " times slower", Label: label,
+		At: func(w *weather, t time.Duration, _ Rollout) {
+			if t > onset {
+				w.new.slower = times
+				w.spoil()
+			}
+		},
+	}
+	if label != Keep {
+		s.Onset = onset
+	}
+	return s
+}
+
+func tail(number string, share float64, label Label) Scenario {
+	s := Scenario{
+		Number: number, Name: figure(100*share) + " % of the requests take 2 s longer", Label: label,
+		At: func(w *weather, t time.Duration, _ Rollout) {
+			if t > onset {
+				w.new.tail = share
+				w.spoil()
+			}
+		},
+	}
+	if label != Keep {
+		s.Onset = onset
+	}
+	return s
+}
+
+func queueStall(w *weather, t time.Duration, _ Rollout) {
+	if t > onset {
+		w.probes.finishing, w.probes.waiting = 0, usualJobs*(t-onset).Seconds()
+		w.harm = 1
+	}
+}
+
+func halfSpeed(w *weather, t time.Duration, _ Rollout) {
+	if t > onset {
+		w.probes.finishing, w.probes.waiting = usualJobs/2, usualJobs/2*(t-onset).Seconds()
+		w.harm = 0.5
+	}
+}
+
+func poison(w *weather, t time.Duration, _ Rollout) {
+	if t > onset {
+		w.probes.failing, w.harm = usualJobs/2, 0.5
+	}
+}
+
+func violates(w *weather, t time.Duration, _ Rollout) {
+	if t > onset {
+		w.probes.violations = math.Ceil((t - onset).Minutes())
+		w.harm = 0.01
+	}
+}
+
+func tenantBroken(w *weather, t time.Duration, _ Rollout) {
+	if t > onset {
+		w.probes.broken, w.probes.tries = 1, math.Ceil((t-onset).Minutes()*2)
+		w.new.errors += 0.005
+		w.spoil()
+	}
+}
+
+// crashLoop: the instance serves for half a minute and is away for one and a half.
+func crashLoop(w *weather, t time.Duration, _ Rollout) {
+	if t > onset {
+		w.hasOdd, w.odd = true, condition{errors: 0.2, slower: 1}
+		w.probes.oddDown = (t-onset)%(2*time.Minute) > 30*time.Second
+		w.harm = 0.1
+	}
+}
