@@ -6,7 +6,7 @@ PKG       ?= ./...
 TIMEOUT   ?= 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench generate setup build
+.PHONY: help demo run test lint bench simulate generate setup build
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: ## Check format, code, modules and rule files
 
 bench: ## Run the benchmarks; PKG=./alerts/... narrows it
 	go test -run='^$$' -bench=. -benchmem $(PKG)
+
+simulate: build ## Make docs/verdict-quality.md again (half an hour on two cores); RUNS=5 takes 5 % of the runs
+	@bin/rollwatch simulate --seeds=published --out=docs --runs=$(or $(RUNS),100)
 
 generate: ## Make again what is made from the code: rule files, dashboards, docs
 	go generate ./...

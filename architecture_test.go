@@ -34,8 +34,9 @@ var mayImport = map[string][]string{
 	"internal/live":        {"internal/live/server"},
 	"deploy":               {},
 	"internal/demo":        {"internal/live/server"},
+	"internal/simulate":    {"probes/probe", "probes", "collector", "alerts", "verdict"},
 	"cmd": {
-		"probes/probe", "probes", "collector", "alerts", "verdict", "verdict/webhook", "api", "dashboards", "internal/demo",
+		"probes/probe", "probes", "collector", "alerts", "verdict", "verdict/webhook", "api", "dashboards", "internal/demo", "internal/simulate",
 	},
 }
 

@@ -31,7 +31,7 @@ and why. It never deploys anything by itself.`,
 	root.AddCommand(
 		newServeCommand(), newDemoCommand(), newCheckCommand(), newConfigCommand(),
 		newRolloutCommand(), newVerdictCommand(), newGateCommand(), newRulesCommand(), newReplayCommand(),
-		newHealthcheckCommand(), newVersionCommand(),
+		newSimulateCommand(), newHealthcheckCommand(), newVersionCommand(),
 	)
 	return root
 }
