@@ -284,7 +284,7 @@ func podName(i int) string { return fmt.Sprintf("new-%d:9464", i) }
 
 // part is a share of the requests of a tally.
 func part(random *rand.Rand, t alerts.Tally, share float64) alerts.Tally {
-	p := alerts.Tally{Errors: binomial(random, t.Errors, share), Slower: make([]float64, len(t.Slower))}
+	p := alerts.Tally{Slower: make([]float64, len(t.Slower))}
 	for i := len(edges); i >= 0; i-- {
 		in := t.Requests
 		if i > 0 {
@@ -296,7 +296,11 @@ func part(random *rand.Rand, t alerts.Tally, share float64) alerts.Tally {
 		}
 		p.Requests += binomial(random, in, share)
 	}
-	p.Timed, p.Errors = p.Requests, min(p.Errors, p.Requests)
+	p.Timed = p.Requests
+	if t.Requests > 0 { // of no instance more may fail than it was sent
+		failed := binomial(random, t.Errors, p.Requests/t.Requests)
+		p.Errors = min(t.Errors, p.Requests, max(failed, t.Errors-(t.Requests-p.Requests)))
+	}
 	return p
 }
 
