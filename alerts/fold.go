@@ -11,12 +11,21 @@ import (
 
 // Take shows the gate, which compares, one tick more than the last time.
 func (k *Kept) Take(g Gate, counts Counts, tick Tick, scene Scene) {
-	c := g.Compare(counts)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	kept := k.folds[g.Name]
+	if kept == nil || kept.edges != len(counts.Edges) {
+		c := g.Compare(counts)
+		kept = k.fold(g.Name, c, scene)
+		kept.taking, kept.edges = c, len(counts.Edges)
+	}
+	c := &kept.taking
 	settled := c.settled(counts, scene)
-	if p, ok := c.pair(tick, settled); ok && (c.settles() || tick.At.After(settled)) {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.fold(g.Name, c, scene).take(p)
+	if !c.settles() && !tick.At.After(settled) {
+		return
+	}
+	if p, ok := c.pair(tick, settled); ok {
+		kept.take(p)
 	}
 }
 
@@ -64,6 +73,8 @@ type fold struct {
 	sides   int
 	work    bool
 	settles bool
+	taking  Comparison      // of the ticks that Take shows,
+	edges   int             // which had so many bucket edges
 	excused sequential.Test // against the risk that is excused
 	any     sequential.Test // against no harm at all
 	pairs   []pair
@@ -104,7 +115,7 @@ func (f *fold) comparesAs(other *fold) bool {
 // restart forgets every pair.
 func (f *fold) restart() {
 	*f = fold{
-		sides: f.sides, work: f.work, settles: f.settles, excused: f.excused, any: f.any,
+		sides: f.sides, work: f.work, settles: f.settles, taking: f.taking, edges: f.edges, excused: f.excused, any: f.any,
 		sum:  evidence{sum: make([]sequential.Tick, max(1, f.sides)), settling: f.settles},
 		logs: make([]float64, f.sides),
 		main: begin(f.excused, f.sides), hints: begin(f.any, f.sides),

@@ -98,6 +98,9 @@ func (t *twoArms) arm(at place) *Tally {
 
 // tellArms finds how new is told from old now.
 func tellArms(ctx context.Context, scene Scene) (arms, error) {
+	if told := tell(scene, nil); told.tracked {
+		return told, nil // what there is to read makes no difference
+	}
 	var counters [][]*labels.Matcher
 	if hasMetrics(scene.Service) {
 		m, err := scene.Service.meter()

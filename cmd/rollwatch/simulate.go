@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ const (
 	publishedProbed = 20
 	endToEndRuns    = 1
 	scale           = 100 // percent
+	garbage         = 800 // percent of what is in use, which is little: collecting it costs time
 )
 
 func newSimulateCommand() *cobra.Command {
@@ -56,6 +58,7 @@ tuned with.`,
 }
 
 func runSimulation(cmd *cobra.Command, options simulate.Options, whole int, out string) error {
+	debug.SetGCPercent(garbage)
 	begin := time.Now()
 	var shown int
 	options.Progress = func(done, all int) {

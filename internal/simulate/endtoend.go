@@ -170,7 +170,7 @@ func EndToEnd(ctx context.Context, o Options, runs int) (different []string, all
 					if err != nil {
 						return nil, 0, err
 					}
-					if all++; byCounts.differs(bySeries) {
+					if all++; byCounts.differs(bySeries, rollout.Watch) {
 						different = append(different, fmt.Sprintf("%s run %d: %+v by counts, %+v by series", cell.key(), run, byCounts, bySeries))
 					}
 				}
@@ -180,9 +180,10 @@ func EndToEnd(ctx context.Context, o Options, runs int) (different []string, all
 	return different, all, nil
 }
 
-// differs says whether two outcomes are not the same. When a rollout that is held is
-// promoted after all may be seen up to a minute later by who asks once a minute.
-func (o Outcome) differs(p Outcome) bool {
-	return (o.RolledBack-p.RolledBack).Abs() > time.Minute || (o.Promoted-p.Promoted).Abs() > time.Minute || (o.RolledBack > 0) != (p.RolledBack > 0) ||
+// differs says whether two outcomes are not the same. What is asked more seldom may
+// be seen that much later.
+func (o Outcome) differs(p Outcome, watch time.Duration) bool {
+	late := max(time.Minute, watch/asksAWatch)
+	return (o.RolledBack-p.RolledBack).Abs() > late || (o.Promoted-p.Promoted).Abs() > late || (o.RolledBack > 0) != (p.RolledBack > 0) ||
 		(o.Promoted > 0) != (p.Promoted > 0) || o.AtEnd != p.AtEnd || o.Held != p.Held || o.Blamed != p.Blamed
 }

@@ -11,11 +11,12 @@ import (
 	"github.com/rollwatch/rollwatch/verdict"
 )
 
-// A rollout that has been held for some time, or is held after its watch, is
-// judged once a minute.
+// A rollout that has been held for heldFor, or is held after its watch, is judged
+// asksAWatch times in the length of its watch, and when something new may fire. The
+// gates on probes are asked once a minute, where the scenario is not told by them.
 const (
-	heldFor     = 3 * time.Minute
-	onceAMinute = int(time.Minute / interval)
+	heldFor    = 3 * time.Minute
+	asksAWatch = 5
 )
 
 // unseen is how many intervals the subject may be unseen before that is looked at.
@@ -89,8 +90,11 @@ type ours struct {
 	after     time.Duration
 	promoted  bool
 	said      verdict.Word
-	seen      time.Duration // when the subject was seen last
-	heldSince time.Duration // since when it says hold
+	seen      time.Duration             // when the subject was seen last
+	heldSince time.Duration             // since when it says hold
+	alarmed   bool                      // a gate might fire when it was asked last
+	read      map[string]alerts.Finding // by the gates on probes
+	readAt    time.Duration
 	out       Outcome
 }
 
@@ -207,26 +211,33 @@ func (o *ours) afterPromotion(m *moment) alerts.Tick {
 func (o *ours) worthAsking(n int, m *moment) bool {
 	watch := o.world.rollout.Watch
 	past := m.at >= watch
+	alarmed := o.mayFire(begun.Add(m.at))
+	begins := alarmed && !o.alarmed
+	o.alarmed = alarmed
+	each := max(1, int(watch/interval)/asksAWatch)
 	switch {
-	case o.said == verdict.HoldOn && (past || m.at-o.heldSince > heldFor) && (n-int(watch/interval))%onceAMinute != 0:
-		return false
-	case o.said == "", o.said == verdict.HoldOn, past && !o.promoted, m.at == watch, m.at == max(o.after, 2*watch):
+	case m.at == watch, m.at == max(o.after, 2*watch):
 		return true
-	case o.world.scenario.Probes && m.at > o.world.scenario.Onset, m.at-o.seen > unseen*interval:
+	case o.said == verdict.HoldOn && (past || m.at-o.heldSince > heldFor):
+		return begins || (n-int(watch/interval))%each == 0
+	case o.said == "", o.said == verdict.HoldOn, past && !o.promoted, alarmed:
 		return true
+	default:
+		return o.world.scenario.Probes && m.at > o.world.scenario.Onset || m.at-o.seen > unseen*interval
 	}
-	now := begun.Add(m.at)
-	for i := range o.counted {
-		if c := &o.counted[i]; c.signal.Missing == "" && c.crossed(o.counts.Ticks, now.Add(-c.gate.For)) {
-			return true
-		}
+}
+
+// mayFire says whether a gate that looks at requests might fire.
+func (o *ours) mayFire(now time.Time) bool {
+	may := false
+	for i := range o.counted { // each has to see the tick
+		c := &o.counted[i]
+		may = c.signal.Missing == "" && c.crossed(o.counts.Ticks, now.Add(-c.gate.For)) || may
 	}
 	for _, gate := range o.comparing {
-		if o.folds.LogE(gate) >= alerts.FiresAt() {
-			return true
-		}
+		may = may || o.folds.LogE(gate) >= alerts.FiresAt()
 	}
-	return false
+	return may
 }
 
 // ask lets the gates and the judge decide.
@@ -234,9 +245,23 @@ func (o *ours) ask(ctx context.Context, n int, t time.Duration) (final bool, err
 	now := begun.Add(t)
 	scene := o.trial.Scene(now)
 	scene.Folds, scene.Brief = o.folds, true
-	findings, err := alerts.EvaluateFrom(ctx, o.gates, o.source, scene)
+	read := o.world.scenario.Probes || o.everyTick || o.read == nil || t-o.readAt >= time.Minute || t == o.world.rollout.Watch
+	var gates []alerts.Gate
+	for _, gate := range o.gates {
+		if read || gate.Eval == nil {
+			gates = append(gates, gate)
+		}
+	}
+	findings, err := alerts.EvaluateFrom(ctx, gates, o.source, scene)
 	if err != nil {
 		return false, err
+	}
+	if read {
+		o.keep(findings, t)
+	} else {
+		for _, f := range o.read {
+			findings = append(findings, f)
+		}
 	}
 	doc := o.trial.Judge(findings, now)
 	o.note(doc, t)
@@ -244,6 +269,16 @@ func (o *ours) ask(ctx context.Context, n int, t time.Duration) (final bool, err
 		o.promote(n, t)
 	}
 	return doc.Final, nil
+}
+
+// keep remembers what the gates on probes found.
+func (o *ours) keep(findings []alerts.Finding, t time.Duration) {
+	o.read, o.readAt = map[string]alerts.Finding{}, t
+	for i, gate := range o.gates {
+		if gate.Eval != nil {
+			o.read[gate.Name] = findings[i]
+		}
+	}
 }
 
 // note keeps what is measured of a verdict.

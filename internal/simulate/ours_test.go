@@ -31,7 +31,7 @@ func TestWhatIsNotAskedWouldNotHaveDiffered(t *testing.T) {
 					outcomes[j], err = o.judge(t.Context())
 					require.NoError(t, err)
 				}
-				require.False(t, outcomes[0].differs(outcomes[1]), "%s: %+v and %+v", cell.key(), outcomes[0], outcomes[1])
+				require.False(t, outcomes[0].differs(outcomes[1], r.Watch), "%s: %+v and %+v", cell.key(), outcomes[0], outcomes[1])
 			}
 		}
 	}

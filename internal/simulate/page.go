@@ -42,9 +42,9 @@ ours judges on after a promotion. Incidents that both versions share favour judg
 documentation asks for 50 points and more; a canary of 15 minutes has 15. The models are of the documented behaviour: counts of
 failures that nothing takes back, missing data that fail or err. Nobody outside has reviewed them.
 
-**Short cuts.** Counts are fed to the gates directly. A tick at which no gate can have begun to fire is not judged, and a rollout that
-is held for more than 3 minutes, or after its watch, is judged once a minute. Tests show that this changes no outcome but by that
-minute.
+**Short cuts.** Counts are fed to the gates directly. A tick at which no gate can have begun to fire is not judged; a rollout that
+is held for more than 3 minutes, or after its watch, is judged five times in the length of its watch and when something new may
+fire. Tests show that this changes no outcome but by that time.
 `
 
 func (r *Result) page(different []string, endToEnd int) string {
