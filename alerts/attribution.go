@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -39,18 +40,21 @@ func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, source C
 	return nil
 }
 
-// evidenceBegan is the first tick over the limit of the window in which the
-// gate began to fire.
+// evidenceBegan is the tick from which on, up to when the gate began to fire, most
+// requests were bad beyond the limit. A single bad one of a few before it, by luck,
+// is no beginning: where there is little traffic it is over the limit as well.
 func (g Gate) evidenceBegan(firing time.Time, counts Counts, scene Scene) time.Time {
 	signal := g.Count(g, counts, scene)
 	scene.Now = firing
 	window := scene.window(g.For)
-	for _, tick := range counts.between(window.From, window.To) {
-		if n, bad := signal.Of(tick.Subject); n > 0 && bad/n > g.Limit {
-			return tick.At
+	began, excess, most := window.From, 0.0, 0.0
+	for _, tick := range slices.Backward(counts.between(window.From, window.To)) {
+		n, bad := signal.Of(tick.Subject)
+		if excess += bad - g.Limit*n; excess > most {
+			began, most = tick.At, excess
 		}
 	}
-	return window.From
+	return began
 }
 
 // suspicion is the evidence, in nats, from which on instances do not acquit their

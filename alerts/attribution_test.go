@@ -1,0 +1,29 @@
+package alerts
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// With two requests a second one error is 3 % of a tick: that is no beginning of
+// an incident which comes two minutes later, and whose dependency was well then.
+func TestEvidenceBeginsWithTheIncidentNotWithAStrayError(t *testing.T) {
+	var counts Counts
+	for at := interval; at <= 12*time.Minute; at += interval {
+		tally := Tally{Seen: true, Requests: 30}
+		switch {
+		case at == 4*time.Minute, at == 5*time.Minute+30*time.Second:
+			tally.Errors = 1
+		case at > 7*time.Minute:
+			tally.Errors = 2
+		}
+		counts.Ticks = append(counts.Ticks, Tick{At: started.Add(at), Source: SourceUp, Subject: tally})
+	}
+	scene := simulated(Ratio{N: 7200, Bad: 14})
+	scene.Now = started.Add(12 * time.Minute)
+	for _, firing := range []time.Duration{9 * time.Minute, 12 * time.Minute} {
+		require.Equal(t, started.Add(7*time.Minute+interval), errorRatio.evidenceBegan(started.Add(firing), counts, scene))
+	}
+}
