@@ -60,7 +60,7 @@ func (g Gate) compare(counts Counts, scene Scene) Finding {
 	pairs := c.pairs(counts, scene)
 	e := scene.Kept.weigh(g, c, pairs, scene)
 	f := g.finding(e.state(c, pairs, counts, scene))
-	f.Scope, f.Required = counts.Scope, g.Required && scene.comparesTracks(g)
+	f.Scope, f.Required = counts.Scope, g.Required && scene.comparesTracks(g.CountsWork())
 	total := e.sum[e.worst]
 	f.N = e.n
 	if total.Exposure > 0 && total.ControlExposure > 0 {
@@ -89,9 +89,8 @@ func (g Gate) compare(counts Counts, scene Scene) Finding {
 }
 
 // comparesTracks says whether the rollout is one that has two arms by intent.
-func (s Scene) comparesTracks(g Gate) bool {
-	told := len(s.Service.Tracks[canaryTrack]) > 0 || g.From == fromWorkers && s.Service.WorkerTracks
-	return s.Subject.judgesCanary() && told
+func (s Scene) comparesTracks(ofWorkers bool) bool {
+	return s.Subject.judgesCanary() && (len(s.Service.Tracks[canaryTrack]) > 0 || ofWorkers && s.Service.WorkerTracks)
 }
 
 // pairs are the ticks under the rollout in which both arms were read.

@@ -205,3 +205,19 @@ func TestTheSlowInstanceIsBlamedNotTheBusiest(t *testing.T) {
 	require.Equal(t, Firing, canaryLatency.compare(counts, scene).State)
 	require.Equal(t, "b:1", canaryLatency.worstOfPods(counts, scene))
 }
+
+// A canary is compared for half an hour at most. What could only begin later is not
+// allowed for: that would cost minutes where there is little traffic.
+func TestTheAlphaLastsAsLongAsACanaryIsCompared(t *testing.T) {
+	scene := Scene{
+		Service: apiService(), Subject: Subject{Strategy: Canary}, Interval: interval, Policy: Policy{Watch: 15 * time.Minute},
+	}
+	scene.Service.Tracks = map[string]Labels{canaryTrack: {"track": "canary"}, stableTrack: {"track": "stable"}}
+	require.Equal(t, 120, canaryErrors.Compare(Counts{}).testOf(excusedRisk, scene).Horizon)
+	scene.Policy.Watch = 0
+	require.Equal(t, 480, canaryErrors.Compare(Counts{}).testOf(excusedRisk, scene).Horizon, "unknown")
+	scene.Policy.Watch, scene.Subject.Strategy = 5*time.Minute, Rolling
+	require.Equal(t, 480, canaryErrors.Compare(Counts{}).testOf(excusedRisk, scene).Horizon, "old instances may stay for as long as they like")
+	scene.Policy.Watch, scene.Subject.Strategy = 3*time.Hour, Canary
+	require.Equal(t, 480, canaryErrors.Compare(Counts{}).testOf(excusedRisk, scene).Horizon)
+}

@@ -158,4 +158,5 @@ type Scene struct {
 // Policy is the part of the `judge:` section that gates need.
 type Policy struct {
 	MinRequests float64
+	Watch       time.Duration // of the rollout; it is judged for twice as long at most. 0: unknown
 }

@@ -99,7 +99,16 @@ func (c Comparison) testOf(risk float64, scene Scene) sequential.Test {
 	effects := slices.DeleteFunc(slices.Clone(c.Terms.Effects), func(effect float64) bool {
 		return effect == risk || (effect > risk) != (c.Terms.R0 > 1)
 	})
-	return sequential.Test{R0: risk, Effects: effects, Horizon: max(1, int(longestWatch/scene.Interval)), Dispersion: c.Dispersion.Value}
+	return sequential.Test{R0: risk, Effects: effects, Horizon: max(1, int(c.lasts(scene)/scene.Interval)), Dispersion: c.Dispersion.Value}
+}
+
+// lasts is for how long a rollout may be compared: to allow for effects that begin
+// later would only cost time.
+func (c Comparison) lasts(scene Scene) time.Duration {
+	if watch := scene.Policy.Watch; watch > 0 && scene.comparesTracks(c.Terms.work) {
+		return min(longestWatch, 2*watch)
+	}
+	return longestWatch
 }
 
 // detectable is the smallest times the control's rate (of completions: so many

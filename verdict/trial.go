@@ -100,7 +100,7 @@ func (c court) scene(r Rollout, now time.Time) alerts.Scene {
 		Now:      now,
 		Interval: c.interval,
 		Grace:    c.policy.Grace,
-		Policy:   alerts.Policy{MinRequests: c.minRequests},
+		Policy:   alerts.Policy{MinRequests: c.minRequests, Watch: c.policy.Watch(r.Strategy)},
 	}
 	if r.Override != nil {
 		scene.After = r.Override.At
