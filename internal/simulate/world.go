@@ -35,7 +35,7 @@ type world struct {
 	all    time.Duration // since when the new version has all of the traffic; 0: not by a promotion
 
 	newStream, oldStream, oddStream stream
-	newCarry, oldCarry              alerts.Tally // of scrapes that were missed
+	newCarry, oldCarry, oddCarry    alerts.Tally // of scrapes that were missed
 	slower                          []float64    // what the tallies' slices are cut from
 }
 
@@ -142,6 +142,7 @@ func (w *world) scrape(m *moment, share float64) {
 	}
 	away := m.source != alerts.SourceUp
 	m.new, w.newCarry = w.seen(m.new, w.newCarry, away || newMissed)
+	m.odd, w.oddCarry = w.seen(m.odd, w.oddCarry, away || newMissed)
 	m.old, w.oldCarry = w.seen(m.old, w.oldCarry, away || oldMissed || share == 1)
 }
 
