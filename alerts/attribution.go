@@ -40,17 +40,24 @@ func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, source C
 	return nil
 }
 
-// evidenceBegan is the tick from which on, up to when the gate began to fire, most
-// requests were bad beyond the limit. A single bad one of a few before it, by luck,
-// is no beginning: where there is little traffic it is over the limit as well.
+// evidenceBegan is the tick from which on, up to when the gate began to fire, the
+// requests were bad beyond the limit, and beyond half of what they were over the
+// whole window. A single bad one of a few before it, by luck, is no beginning: where
+// there is little traffic it is over the limit as well.
 func (g Gate) evidenceBegan(firing time.Time, counts Counts, scene Scene) time.Time {
 	signal := g.Count(g, counts, scene)
 	scene.Now = firing
 	window := scene.window(g.For)
+	ticks := counts.between(window.From, window.To)
+	var all Ratio
+	for _, tick := range ticks {
+		all = all.add(signal.Of(tick.Subject))
+	}
+	usual := max(g.Limit, all.Value()/2)
 	began, excess, most := window.From, 0.0, 0.0
-	for _, tick := range slices.Backward(counts.between(window.From, window.To)) {
+	for _, tick := range slices.Backward(ticks) {
 		n, bad := signal.Of(tick.Subject)
-		if excess += bad - g.Limit*n; excess > most {
+		if excess += bad - usual*n; excess > most {
 			began, most = tick.At, excess
 		}
 	}

@@ -26,4 +26,9 @@ func TestEvidenceBeginsWithTheIncidentNotWithAStrayError(t *testing.T) {
 	for _, firing := range []time.Duration{9 * time.Minute, 12 * time.Minute} {
 		require.Equal(t, started.Add(7*time.Minute+interval), errorRatio.evidenceBegan(started.Add(firing), counts, scene))
 	}
+	for i := range counts.Ticks { // with half a request a second
+		tally := &counts.Ticks[i].Subject
+		tally.Requests, tally.Errors = 8, min(tally.Errors, 1)
+	}
+	require.Equal(t, started.Add(7*time.Minute+interval), errorRatio.evidenceBegan(started.Add(10*time.Minute), counts, scene))
 }
