@@ -151,33 +151,35 @@ func (r *recording) write(tick int, l labels.Labels, v float64) {
 // EndToEnd plays runs of every cell twice, by counts and by series, and says of how
 // many the outcome is not the same.
 func EndToEnd(ctx context.Context, o Options, runs int) (different []string, all int, err error) {
-	for i := range Scenarios {
-		for _, rollout := range Rollouts {
-			for _, rps := range Traffics {
-				if o.Only != nil && !o.Only(Scenarios[i], rollout, rps) {
-					continue
-				}
-				cell := Cell{Scenario: &Scenarios[i], Rollout: rollout, RPS: rps}
-				for run := range runs {
-					var counted, recorded world
-					counted.begin(cell.Scenario, rollout, rps, o.Seeds.source(cell.key(), run), run)
-					recorded.begin(cell.Scenario, rollout, rps, o.Seeds.source(cell.key(), run), run)
-					byCounts, err := judgeOnce(ctx, &counted, nil, false)
-					if err != nil {
-						return nil, 0, err
-					}
-					bySeries, err := whole(ctx, &recorded)
-					if err != nil {
-						return nil, 0, err
-					}
-					if all++; byCounts.differs(bySeries, rollout.Watch) {
-						different = append(different, fmt.Sprintf("%s run %d: %+v by counts, %+v by series", cell.key(), run, byCounts, bySeries))
-					}
-				}
+	for _, cell := range o.cells() {
+		for run := range runs {
+			difference, err := cell.twice(ctx, o.Seeds, run)
+			if err != nil {
+				return nil, 0, err
+			}
+			if all++; difference != "" {
+				different = append(different, difference)
 			}
 		}
 	}
 	return different, all, nil
+}
+
+// twice plays one run by counts and by series, and says what differs; "" if nothing
+// does.
+func (c *Cell) twice(ctx context.Context, seeds Seeds, run int) (string, error) {
+	var counted, recorded world
+	counted.begin(c.Scenario, c.Rollout, c.RPS, seeds.source(c.key(), run), run)
+	recorded.begin(c.Scenario, c.Rollout, c.RPS, seeds.source(c.key(), run), run)
+	byCounts, err := judgeOnce(ctx, &counted, nil, false)
+	if err != nil {
+		return "", err
+	}
+	bySeries, err := whole(ctx, &recorded)
+	if err != nil || !byCounts.differs(bySeries, c.Rollout.Watch) {
+		return "", err
+	}
+	return fmt.Sprintf("%s run %d: %+v by counts, %+v by series", c.key(), run, byCounts, bySeries), nil
 }
 
 // differs says whether two outcomes are not the same. What is asked more seldom may

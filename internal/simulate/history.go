@@ -32,19 +32,19 @@ func (h *history) past(w *world) {
 	w.reach(h.watch)
 	h.new, h.old = append(h.new[:0], reading{}), append(h.old[:0], reading{})
 	for i := range h.watch {
-		h.new = append(h.new, h.new[i].plus(w.ticks[i].new, 1))
-		h.old = append(h.old, h.old[i].plus(w.ticks[i].old, 1))
+		h.new = append(h.new, h.new[i].plus(w.ticks[i].new))
+		h.old = append(h.old, h.old[i].plus(w.ticks[i].old))
 	}
 }
 
-func (r reading) plus(t alerts.Tally, times float64) reading {
+func (r reading) plus(t alerts.Tally) reading {
 	if t.Seen {
 		r.seen++
 	}
-	r.requests += times * t.Requests
-	r.errors += times * t.Errors
+	r.requests += t.Requests
+	r.errors += t.Errors
 	for i, n := range t.Slower {
-		r.slower[i] += times * n
+		r.slower[i] += n
 	}
 	return r
 }

@@ -36,10 +36,10 @@ func (k kayenta) rollsAt(h *history) time.Duration {
 func (k kayenta) score(h *history, tick int) float64 {
 	var errors, control, slow, slowControl []float64
 	for at := minuteTicks; at <= tick; at += minuteTicks {
-		new, old := last(h.new, at, minuteTicks), last(h.old, at, minuteTicks)
+		canary, stable := last(h.new, at, minuteTicks), last(h.old, at, minuteTicks)
 		// For counts of errors the documentation has missing values replaced by 0.
-		errors, control = append(errors, orZero(new.failing())), append(control, orZero(old.failing()))
-		slow, slowControl = present(slow, new.p99()), present(slowControl, old.p99())
+		errors, control = append(errors, orZero(canary.failing())), append(control, orZero(stable.failing()))
+		slow, slowControl = present(slow, canary.p99()), present(slowControl, stable.p99())
 	}
 	passed, data := 0.0, 2.0
 	if !k.isHigh(errors, control) {
@@ -206,7 +206,8 @@ func brentStep(a, b, c, fa, fb, fc, half, tolerance, step, before float64) (next
 	if math.Abs(before) < tolerance || math.Abs(fa) <= math.Abs(fb) {
 		return half, half
 	}
-	s, p, q := fb/fa, 0.0, 0.0
+	var p, q float64
+	s := fb / fa
 	if a == c {
 		p, q = 2*half*s, 1-s
 	} else {

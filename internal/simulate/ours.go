@@ -57,7 +57,6 @@ func serviceOf(s *Scenario, r Rollout) *alerts.Service {
 type counted struct {
 	gate   alerts.Gate
 	signal alerts.Signal
-	ticks  int // of its window
 	sum    alerts.Ratio
 	next   int // of the ticks, the first that is not in the sum
 	oldest int
@@ -295,10 +294,8 @@ func (o *ours) note(doc verdict.Document, t time.Duration) {
 		o.heldSince = t
 	}
 	o.said = doc.Verdict
-	switch doc.Verdict {
-	case verdict.HoldOn:
-		o.out.Held = true
-	case verdict.Rollback:
+	o.out.Held = o.out.Held || doc.Verdict == verdict.HoldOn
+	if doc.Verdict == verdict.Rollback {
 		o.out.RolledBack = t
 	}
 }

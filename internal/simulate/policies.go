@@ -119,7 +119,7 @@ func (b burnRate) rollsAt(h *history) time.Duration {
 	var before []reading // of the last so many blocks before the rollout
 	before = append(before, reading{})
 	for i := range h.world.before {
-		before = append(before, before[i].plus(h.world.before[len(h.world.before)-1-i], 1))
+		before = append(before, before[i].plus(h.world.before[len(h.world.before)-1-i]))
 	}
 	ratio := func(tick, ticks int) float64 {
 		r, old := last(h.new, tick, ticks), last(h.old, tick, ticks)

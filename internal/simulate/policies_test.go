@@ -21,7 +21,7 @@ func story(minutes ...[2]float64) *history {
 			if tick == 0 {
 				tally.Requests, tally.Errors = max(0, m[0]), m[1]
 			}
-			h.new = append(h.new, h.new[len(h.new)-1].plus(tally, 1))
+			h.new = append(h.new, h.new[len(h.new)-1].plus(tally))
 			h.old = append(h.old, reading{})
 		}
 	}

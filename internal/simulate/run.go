@@ -114,20 +114,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	r := &Result{Options: o}
 	var chunks []*chunk
 	all := 0
-	for i := range Scenarios {
-		for _, rollout := range Rollouts {
-			for _, rps := range Traffics {
-				if o.Only != nil && !o.Only(Scenarios[i], rollout, rps) {
-					continue
-				}
-				cell := &Cell{Scenario: &Scenarios[i], Rollout: rollout, RPS: rps}
-				r.Cells = append(r.Cells, cell)
-				for from := 0; from < o.runs(cell); from += chunkRuns {
-					chunks = append(chunks, &chunk{cell: cell, from: from, to: min(from+chunkRuns, o.runs(cell))})
-				}
-				all += o.runs(cell)
-			}
+	for _, cell := range o.cells() {
+		r.Cells = append(r.Cells, cell)
+		for from := 0; from < o.runs(cell); from += chunkRuns {
+			chunks = append(chunks, &chunk{cell: cell, from: from, to: min(from+chunkRuns, o.runs(cell))})
 		}
+		all += o.runs(cell)
 	}
 	o.work(ctx, chunks, all)
 	for _, c := range chunks {
@@ -139,6 +131,21 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		r.Watches += c.to - c.from
 	}
 	return r, ctx.Err()
+}
+
+// cells are those that are simulated.
+func (o Options) cells() []*Cell {
+	var cells []*Cell
+	for i := range Scenarios {
+		for _, rollout := range Rollouts {
+			for _, rps := range Traffics {
+				if o.Only == nil || o.Only(Scenarios[i], rollout, rps) {
+					cells = append(cells, &Cell{Scenario: &Scenarios[i], Rollout: rollout, RPS: rps})
+				}
+			}
+		}
+	}
+	return cells
 }
 
 // work lets the workers run the chunks.

@@ -95,7 +95,8 @@ func coldStart(w *weather, t time.Duration, _ Rollout) {
 // with a peak of half as much again that passes.
 func diurnal(w *weather, t time.Duration, _ Rollout) {
 	hours := t.Hours()
-	w.load = 1 + min(2, max(0, hours)) + 0.5*math.Exp(-math.Pow((hours-0.2)/0.1, 2))
+	fromPeak := (hours - 0.2) / 0.1
+	w.load = 1 + min(2, max(0, hours)) + 0.5*math.Exp(-fromPeak*fromPeak)
 }
 
 func noisyNeighbour(w *weather, t time.Duration, _ Rollout) {
