@@ -60,30 +60,33 @@ var Scenarios = []Scenario{
 	{Number: "2", Name: "traffic threefold over two hours, with a peak", Label: Keep, At: diurnal},
 	{Number: "3", Name: "one instance 4 times slower (a noisy neighbour)", Label: Keep, Cause: alerts.Pod, At: noisyNeighbour},
 	{Number: "4a", Name: "the database does not answer for 6 minutes, 5 % errors in both versions", Label: Keep, Cause: alerts.Dependency, At: incident(true)},
-	{Number: "4b", Name: "something that no probe sees is ill for 6 minutes, 5 % errors in both versions", Label: Keep, Cause: alerts.Dependency, At: incident(false)},
+	{Number: "4b", Name: "something that no probe sees is ill for 6 minutes, 5 % errors in both versions", Label: Keep, Cause: alerts.Dependency, Note: "where no old version serves beside it and no probe sees the incident, nothing tells it from the version", At: incident(false)},
 	{Number: "5", Name: "a tenant's client is broken, before and after", Label: Keep, At: brokenClient},
-	{Number: "6", Name: "the new version gets three times the share of a flaky route", Label: Keep, Cause: alerts.Traffic, At: mixShift},
+	{Number: "6", Name: "the new version gets three times the share of a flaky route", Label: Keep, Cause: alerts.Traffic, Note: "evidence is not told by route, so that a flaky route counts against who gets more of it", At: mixShift},
 	{Number: "7a", Name: "every fifth scrape is missed", Label: Hold, At: missedScrapes, Note: "a fifth of the ticks is less than the coverage that a promotion needs"},
 	{Number: "7b", Name: "nothing is scraped for 4 minutes, to the end of the watch", Label: Hold, At: sourceDown},
 	{Number: "7c", Name: "the series get another name after half the watch", Label: Hold, At: renamed},
 	errorStep("8a", 2), errorStep("8b", 3), errorStep("8c", 5), errorStep("8d", 10), errorStep("8e", 50),
 	{Number: "9", Name: "errors rise from 0.2 % to 5 % in 20 minutes", Label: Rollback, Onset: onset, At: errorRamp},
 	late("10a", 25*time.Minute), late("10b", 70*time.Minute),
-	slower("11a", 1.3, Keep), slower("11b", 2, Report), slower("11c", 3.5, Rollback), slower("11d", 6, Rollback),
-	tail("12a", 0.005, Keep), tail("12b", 0.02, Rollback), tail("12c", 0.05, Rollback),
+	slower("11a", 1.3, Keep, manyTimesFew), slower("11b", 2, Report, ""), slower("11c", 3.5, Rollback, ""), slower("11d", 6, Rollback, ""),
+	tail("12a", 0.005, Keep, manyTimesFew), tail("12b", 0.02, Rollback, ""), tail("12c", 0.05, Rollback, ""),
 	{Number: "13a", Name: "a queue stands still", Label: Rollback, Onset: onset, Probes: true, At: queueStall},
-	{Number: "13b", Name: "jobs complete at half the speed", Label: Rollback, Onset: onset, Probes: true, At: halfSpeed},
-	{Number: "13c", Name: "a poison job is tried again and again: half of the jobs fail", Label: Rollback, Onset: onset, Probes: true, At: poison},
+	{Number: "13b", Name: "jobs complete at half the speed", Label: Rollback, Onset: onset, Probes: true, Note: "the gates that compare queues by track find it; those of this build are asked", At: halfSpeed},
+	{Number: "13c", Name: "a poison job is tried again and again: half of the jobs fail", Label: Rollback, Onset: onset, Probes: true, Note: "the number of failed jobs holds; to roll back takes the gate that compares queues by track", At: poison},
 	{Number: "13d", Name: "jobs complete and do nothing", Label: Rollback, Onset: onset, Probes: true, At: violates},
 	{Number: "14", Name: "the login of one tenant fails (0.5 % of the traffic)", Label: Rollback, Onset: onset, Probes: true, At: tenantBroken},
 	{Number: "15", Name: "rows are written across tenants", Label: Rollback, Onset: onset, Probes: true, At: violates},
-	{Number: "16", Name: "one of the new instances restarts again and again", Label: Rollback, Onset: onset, Probes: true, At: crashLoop},
+	{Number: "16", Name: "one of the new instances restarts again and again", Label: Rollback, Onset: onset, Probes: true, Note: "the one instance is named and the rollout held, since the others serve", At: crashLoop},
 	{Number: "17", Name: "an improvement: a fifth of the errors", Label: Keep, At: func(w *weather, t time.Duration, _ Rollout) {
 		if t > 0 {
 			w.new.errors /= 5
 		}
 	}},
 }
+
+// manyTimesFew is why small shifts are found where there is enough traffic.
+const manyTimesFew = "canary_latency asks for 1.5 times the old version's share at any bucket edge: of the very slow requests, which are few, a small shift makes many times as many"
 
 func coldStart(w *weather, t time.Duration, _ Rollout) {
 	if between(t, 0, 75*time.Second) {
@@ -172,9 +175,9 @@ func late(number string, after time.Duration) Scenario {
 	}
 }
 
-func slower(number string, times float64, label Label) Scenario {
+func slower(number string, times float64, label Label, note string) Scenario {
 	s := Scenario{
-		Number: number, Name: figure(times) + " times slower", Label: label,
+		Number: number, Name: figure(times) + " times slower", Label: label, Note: note,
 		At: func(w *weather, t time.Duration, _ Rollout) {
 			if t > onset {
 				w.new.slower = times
@@ -188,9 +191,9 @@ func slower(number string, times float64, label Label) Scenario {
 	return s
 }
 
-func tail(number string, share float64, label Label) Scenario {
+func tail(number string, share float64, label Label, note string) Scenario {
 	s := Scenario{
-		Number: number, Name: figure(100*share) + " % of the requests take 2 s longer", Label: label,
+		Number: number, Name: figure(100*share) + " % of the requests take 2 s longer", Label: label, Note: note,
 		At: func(w *weather, t time.Duration, _ Rollout) {
 			if t > onset {
 				w.new.tail = share
