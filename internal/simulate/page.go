@@ -58,7 +58,7 @@ func (r *Result) page(different []string, endToEnd int) string {
 	}
 	writeEndToEnd(&b, different, endToEnd)
 	b.WriteString("\n## False rollbacks against requests spoiled\n\n")
-	b.WriteString("Each judge is swept over its own parameter, in a canary with 10 % of the traffic. Ours is a point, as are its two halves alone.\n")
+	b.WriteString("Each judge is swept over its own parameter, in a canary with 10 % of the traffic. Ours is a point, as are its two halves alone: of ours every rollback counts, also those after the watch, of the others and of the halves those within it.\n")
 	for _, rps := range Traffics {
 		writeCurves(&b, r, rps)
 	}
