@@ -83,7 +83,7 @@ type ours struct {
 	counted   []counted
 	comparing []alerts.Gate
 	counts    alerts.Counts
-	folds     *alerts.Folds
+	kept      *alerts.Kept
 	everyTick bool // leave no tick out: for the test that leaving some out changes nothing
 	watchOnly bool // end with the watch
 	after     time.Duration
@@ -102,7 +102,7 @@ type ours struct {
 func newOurs(w *world, keep func(alerts.Gate) bool) (*ours, error) {
 	service := serviceOf(w.scenario, w.rollout)
 	w.all = 0 // another judge may have promoted it
-	o := &ours{world: w, folds: &alerts.Folds{}, after: time.Duration(verdict.DefaultConfig().Watch.After)}
+	o := &ours{world: w, kept: &alerts.Kept{}, after: time.Duration(verdict.DefaultConfig().Watch.After)}
 	for _, gate := range alerts.Gates(alerts.Config{}, service) {
 		if keep == nil || keep(gate) {
 			o.gates = append(o.gates, gate)
@@ -192,7 +192,7 @@ func (o *ours) show(m *moment) {
 	}
 	scene := o.trial.Scene(tick.At)
 	for _, gate := range o.comparing {
-		o.folds.Take(gate, o.counts, tick, scene)
+		o.kept.Take(gate, o.counts, tick, scene)
 	}
 }
 
@@ -234,7 +234,7 @@ func (o *ours) mayFire(now time.Time) bool {
 		may = c.signal.Missing == "" && c.crossed(o.counts.Ticks, now.Add(-c.gate.For)) || may
 	}
 	for _, gate := range o.comparing {
-		may = may || o.folds.LogE(gate) >= alerts.FiresAt()
+		may = may || o.kept.LogE(gate) >= alerts.FiresAt()
 	}
 	return may
 }
@@ -243,7 +243,7 @@ func (o *ours) mayFire(now time.Time) bool {
 func (o *ours) ask(ctx context.Context, n int, t time.Duration) (final bool, err error) {
 	now := begun.Add(t)
 	scene := o.trial.Scene(now)
-	scene.Folds, scene.Brief = o.folds, true
+	scene.Kept, scene.Brief = o.kept, true
 	read := o.world.scenario.Probes || o.everyTick || o.read == nil || t-o.readAt >= time.Minute || t == o.world.rollout.Watch
 	var gates []alerts.Gate
 	for _, gate := range o.gates {
@@ -306,7 +306,7 @@ func (o *ours) promote(n int, t time.Duration) {
 	if o.world.rollout.Strategy != alerts.Canary {
 		return
 	}
-	o.counts.Ticks, o.folds = o.counts.Ticks[:0], &alerts.Folds{}
+	o.counts.Ticks, o.kept = o.counts.Ticks[:0], &alerts.Kept{}
 	for i := range n {
 		o.show(&o.world.ticks[i])
 	}
@@ -314,7 +314,7 @@ func (o *ours) promote(n int, t time.Duration) {
 }
 
 // source gives the gates the counts of the world.
-func (o *ours) source(_ context.Context, _ alerts.Scene, byPod bool) (alerts.Counts, error) {
+func (o *ours) source(_ context.Context, _ alerts.Gate, _ alerts.Scene, byPod bool) (alerts.Counts, error) {
 	if !byPod {
 		return o.counts, nil
 	}
