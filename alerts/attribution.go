@@ -54,14 +54,31 @@ func (g Gate) evidenceBegan(firing time.Time, counts Counts, scene Scene) time.T
 		all = all.add(signal.Of(tick.Subject))
 	}
 	usual := max(g.Limit, all.Value()/2)
-	began, excess, most := window.From, 0.0, 0.0
-	for _, tick := range slices.Backward(ticks) {
+	first, excess, most := -1, 0.0, 0.0
+	for i, tick := range slices.Backward(ticks) {
 		n, bad := signal.Of(tick.Subject)
 		if excess += bad - usual*n; excess > most {
-			began, most = tick.At, excess
+			first, most = i, excess
 		}
 	}
-	return began
+	return began(ticks, first, signal, window.From)
+}
+
+// began is the time of that tick, or of the next one with bad requests if it had a
+// single one: one that went before an incident by luck is not told from it by its
+// number.
+func began(ticks []Tick, first int, signal Signal, otherwise time.Time) time.Time {
+	if first < 0 {
+		return otherwise
+	}
+	if _, bad := signal.Of(ticks[first].Subject); bad <= 1 {
+		for _, tick := range ticks[first+1:] {
+			if _, more := signal.Of(tick.Subject); more > 0 {
+				return tick.At
+			}
+		}
+	}
+	return ticks[first].At
 }
 
 // suspicion is the evidence, in nats, from which on instances do not acquit their

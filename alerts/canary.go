@@ -26,11 +26,15 @@ var canaryErrors = Gate{
 	drawQL:  observedQL,
 }
 
+// slowRequests is the share of requests that may be slow: what is slower than the 99th
+// percentile is no reason to roll back, however much more of it there is.
+const slowRequests = 0.01
+
 // canaryLatency finds a version that is slower than the old one beside it: at each
 // edge of the buckets it counts the requests that took longer.
 var canaryLatency = Gate{
 	Name:    "canary_latency",
-	Help:    "requests to the new version are slow more often than those to the old one beside it, over all bucket edges: over 1.5 times, beyond chance, and not by one minute alone",
+	Help:    "requests to the new version are slow more often than those to the old one beside it, over all bucket edges: over 1.5 times, beyond chance, not by one minute alone, and more than 1 % of them",
 	Summary: "The new version is slower than the old one beside it.",
 	From:    fromBuckets,
 	Mode:    Enforce,
@@ -38,7 +42,7 @@ var canaryLatency = Gate{
 	impact:  "of the requests to the new version of %s are slow, more than of those to the old one beside it",
 	Applies: comparesVersions,
 	Compare: func(counts Counts) Comparison {
-		c := Comparison{Noun: "slow requests", Missing: counts.Why, Terms: ofRequests}
+		c := Comparison{Material: slowRequests, Noun: "slow requests", Missing: counts.Why, Terms: ofRequests}
 		for i, edge := range counts.Edges {
 			c.Sides = append(c.Sides, Side{Name: "requests slower than " + seconds(edge), Of: func(t Tally) (n, bad float64) {
 				if i >= len(t.Slower) {

@@ -38,6 +38,7 @@ type Comparison struct {
 	Terms      Terms
 	Dispersion Dispersion
 	Settles    time.Duration // how long the new version has for its first events, from its first exposure on
+	Material   float64       // share of what the new version is exposed to that must be bad on a side, for it to roll anything back
 }
 
 // A Side is one way in which the new version may be worse.
@@ -136,6 +137,7 @@ type evidence struct {
 
 	n, controlN float64 // requests, or jobs, of both arms
 	settling    bool    // all there is, is from before the version had settled
+	material    bool    // a side that proves harm by itself shows as much of it as matters
 }
 
 // add sums what one pair shows on every side.
@@ -163,7 +165,7 @@ func (e evidence) state(c Comparison, pairs []pair, counts Counts, scene Scene) 
 	switch {
 	case c.Missing != "":
 		return NoSeries
-	case e.least >= needed && e.logE >= needed:
+	case e.least >= needed && e.logE >= needed && e.material:
 		return Firing
 	case missing != "":
 		return missing

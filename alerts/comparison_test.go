@@ -221,3 +221,17 @@ func TestTheAlphaLastsAsLongAsACanaryIsCompared(t *testing.T) {
 	scene.Policy.Watch, scene.Subject.Strategy = 3*time.Hour, Canary
 	require.Equal(t, 480, canaryErrors.Compare(Counts{}).testOf(excusedRisk, scene).Horizon)
 }
+
+// Half a percent of the requests is slow that never were: no 99th percentile moves,
+// and however sure it is, that is no reason to roll back.
+func TestASlownessOfFewRequestsOnlyPends(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 5))
+	tail := func(share float64) Finding {
+		counts := sideBySide{20, 180, func(time.Duration) (float64, float64) { return share, 0.0002 }}.watched(random, 12*time.Minute)
+		return verdictAt(canaryLatency, counts, 12*time.Minute)
+	}
+	few := tail(0.005)
+	require.Equal(t, Pending, few.State, few.Message)
+	require.Greater(t, few.Evidence.LeastLogE, few.Evidence.Needed, "it is proven")
+	require.Equal(t, Firing, tail(0.02).State)
+}

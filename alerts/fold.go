@@ -70,21 +70,28 @@ func (k *Kept) fold(name string, c Comparison, scene Scene) *fold {
 // A fold is the evidence of the pairs it was shown. It is equal to that of a new
 // one that is shown the same pairs.
 type fold struct {
-	sides   int
-	work    bool
-	settles bool
-	taking  Comparison      // of the ticks that Take shows,
-	edges   int             // which had so many bucket edges
-	excused sequential.Test // against the risk that is excused
-	any     sequential.Test // against no harm at all
-	pairs   []pair
-	sum     evidence // of all pairs, without what the processes say
-	main    []*sequential.Process
-	hints   []*sequential.Process
-	hinted  int // pairs that the hints have seen
-	logs    []float64
-	logE    float64
-	since   time.Time // when logE first reached what is needed
+	sides      int
+	work       bool
+	settles    bool
+	leastShare float64         // see Comparison.Material
+	taking     Comparison      // of the ticks that Take shows,
+	edges      int             // which had so many bucket edges
+	excused    sequential.Test // against the risk that is excused
+	any        sequential.Test // against no harm at all
+	pairs      []pair
+	sum        evidence // of all pairs, without what the processes say
+	main       []*sequential.Process
+	hints      []*sequential.Process
+	hinted     int // pairs that the hints have seen
+	logs       []float64
+	logE       float64
+	since      time.Time // when logE first reached what is needed
+	// But for one minute: the evidence of each test.
+	excusedLess, anyLess omission
+}
+
+// An omission is what a test finds without one minute or the other.
+type omission struct {
 	without map[time.Time]*remainder
 	gains   [][]float64 // by side, of the minute that begins with each pair and is over
 }
@@ -97,7 +104,7 @@ type remainder struct {
 
 func newFold(c Comparison, scene Scene) *fold {
 	f := &fold{
-		sides: len(c.Sides), work: c.Terms.work, settles: c.settles(),
+		sides: len(c.Sides), work: c.Terms.work, settles: c.settles(), leastShare: c.Material,
 		excused: c.testOf(c.Terms.R0, scene), any: c.testOf(1, scene),
 	}
 	f.restart()
@@ -109,17 +116,18 @@ func (f *fold) comparesAs(other *fold) bool {
 	same := func(a, b sequential.Test) bool {
 		return a.R0 == b.R0 && a.Horizon == b.Horizon && a.Dispersion == b.Dispersion && slices.Equal(a.Effects, b.Effects)
 	}
-	return f.sides == other.sides && f.work == other.work && same(f.excused, other.excused) && same(f.any, other.any)
+	return f.sides == other.sides && f.work == other.work && f.leastShare == other.leastShare && same(f.excused, other.excused) && same(f.any, other.any)
 }
 
 // restart forgets every pair.
 func (f *fold) restart() {
 	*f = fold{
-		sides: f.sides, work: f.work, settles: f.settles, taking: f.taking, edges: f.edges, excused: f.excused, any: f.any,
+		sides: f.sides, work: f.work, settles: f.settles, leastShare: f.leastShare, taking: f.taking, edges: f.edges, excused: f.excused, any: f.any,
 		sum:  evidence{sum: make([]sequential.Tick, max(1, f.sides)), settling: f.settles},
 		logs: make([]float64, f.sides),
 		main: begin(f.excused, f.sides), hints: begin(f.any, f.sides),
-		without: map[time.Time]*remainder{}, gains: make([][]float64, f.sides),
+		excusedLess: omission{map[time.Time]*remainder{}, make([][]float64, f.sides)},
+		anyLess:     omission{map[time.Time]*remainder{}, make([][]float64, f.sides)},
 	}
 }
 
@@ -164,6 +172,9 @@ func (f *fold) weigh(pairs []pair) evidence {
 	}
 	e.logE, e.least, e.since = f.logE, f.logE, f.since
 	for i, l := range f.logs {
+		e.material = e.material || l >= sequential.Needed(compareAlpha) && f.sum.sum[i].Events >= f.leastShare*f.sum.sum[i].Exposure
+	}
+	for i, l := range f.logs {
 		if l > f.logs[e.worst] {
 			e.worst = i
 		}
@@ -171,9 +182,11 @@ func (f *fold) weigh(pairs []pair) evidence {
 	if total := e.sum[e.worst]; !f.work {
 		e.n, e.controlN = total.Exposure, total.ControlExposure
 	}
-	e.hint = f.hint()
+	if e.hint = f.hint(); e.hint >= sequential.Needed(suspectAlpha) {
+		e.hint = f.leastWithout(f.any, &f.anyLess, e.worst)
+	}
 	if f.logE >= sequential.Needed(compareAlpha) {
-		e.least = f.leastWithout(e.worst)
+		e.least = f.leastWithout(f.excused, &f.excusedLess, e.worst)
 	}
 	return e
 }
@@ -207,8 +220,8 @@ func average(processes []*sequential.Process) float64 {
 
 // leastWithout is the evidence with that minute left out which says most: what
 // rests on a single blip is no evidence against a version.
-func (f *fold) leastWithout(side int) float64 {
-	gains := f.minutes(side)
+func (f *fold) leastWithout(test sequential.Test, o *omission, side int) float64 {
+	gains := f.minutes(test, o, side)
 	begins := make([]int, len(f.pairs))
 	for i := range begins {
 		begins[i] = i
@@ -216,30 +229,30 @@ func (f *fold) leastWithout(side int) float64 {
 	slices.SortFunc(begins, func(a, b int) int { return cmp.Or(cmp.Compare(gains[b], gains[a]), cmp.Compare(a, b)) })
 	least := math.Inf(1)
 	for _, i := range begins[:min(len(begins), blipsTried)] {
-		least = min(least, f.leaving(f.pairs[i].at))
+		least = min(least, f.leaving(test, o, f.pairs[i].at))
 	}
 	return least
 }
 
 // minutes are what the evidence of one side gains in the minute that begins with
 // each pair.
-func (f *fold) minutes(side int) []float64 {
-	gains := slices.Clone(f.gains[side])
+func (f *fold) minutes(test sequential.Test, o *omission, side int) []float64 {
+	gains := slices.Clone(o.gains[side])
 	last := f.pairs[len(f.pairs)-1].at
 	for i := len(gains); i < len(f.pairs); i++ {
-		gain := make([]float64, len(f.excused.Effects))
+		gain := make([]float64, len(test.Effects))
 		over := f.pairs[i].at.Add(oneBlip)
 		for _, p := range f.pairs[i:] {
 			if !p.at.Before(over) {
 				break
 			}
-			for j, x := range f.excused.Increments(p.sides[side]...) {
+			for j, x := range test.Increments(p.sides[side]...) {
 				gain[j] += x
 			}
 		}
 		gains = append(gains, slices.Max(gain))
 		if !last.Before(over) { // it can gain no more
-			f.gains[side] = gains[: i+1 : i+1]
+			o.gains[side] = gains[: i+1 : i+1]
 		}
 	}
 	return gains
@@ -247,11 +260,11 @@ func (f *fold) minutes(side int) []float64 {
 
 // leaving is the evidence but that of the minute from a time on: then time passes,
 // and nothing is seen.
-func (f *fold) leaving(minute time.Time) float64 {
-	rest := f.without[minute]
+func (f *fold) leaving(test sequential.Test, o *omission, minute time.Time) float64 {
+	rest := o.without[minute]
 	if rest == nil {
-		rest = &remainder{processes: begin(f.excused, f.sides)}
-		f.without[minute] = rest
+		rest = &remainder{processes: begin(test, f.sides)}
+		o.without[minute] = rest
 	}
 	for ; rest.seen < len(f.pairs); rest.seen++ {
 		p := f.pairs[rest.seen]

@@ -63,11 +63,13 @@ func leastFavourable(frozen, control Ratio, limit float64) float64 {
 	return max(frozen.Value(), control.Value(), 1/n)
 }
 
-// telling is the control if it says anything: it had enough requests, or is
-// proven to be ill itself. One error of three requests that an old version still
-// drains would else hide a real fault.
+// telling is the control if it says anything: it had enough requests; or of a
+// quarter of them more were bad than by luck, since an incident that both suffer
+// shows in few requests as well. One error of three requests that an old version
+// still drains would else hide a real fault.
 func telling(frozen, control Ratio, limit, enough float64) Ratio {
-	if control.N >= enough || guard(control, leastFavourable(frozen, Ratio{}, limit)) >= guardNeeded {
+	ill := guard(control, leastFavourable(frozen, Ratio{}, limit))
+	if control.N >= enough || control.N >= enough/4 && ill >= suspicion || ill >= guardNeeded {
 		return control
 	}
 	return Ratio{}

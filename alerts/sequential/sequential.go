@@ -103,11 +103,8 @@ func (t Test) add(increments []float64, strata []Tick) {
 
 // Observe takes one tick, by strata if it is told apart by them (routes).
 func (p *Process) Observe(strata ...Tick) {
-	weight := math.Inf(-1) // of an effect that begins now
-	if p.ticks < p.test.Horizon {
-		weight = -math.Log(float64(p.test.Horizon))
-	}
 	p.ticks++
+	weight := p.test.logWeight(p.ticks)
 	clear(p.gains)
 	p.test.add(p.gains, strata)
 	for i, increment := range p.gains {
@@ -125,8 +122,36 @@ func (p *Process) LogE() float64 {
 		sum = addLogs(sum, l)
 	}
 	sum -= math.Log(float64(len(p.logs)))
-	if left := 1 - float64(p.ticks)/float64(p.test.Horizon); left > 0 { // effects that have not begun yet
-		sum = addLogs(sum, math.Log(left))
+	return addLogs(sum, p.test.logUnbegun(p.ticks))
+}
+
+// logWeight is the weight of effects that begin in a tick, counted from 1.
+func (t Test) logWeight(tick int) float64 {
+	if tick < 1 || tick > t.Horizon {
+		return math.Inf(-1)
+	}
+	return -math.Log(float64(tick) * harmonic(t.Horizon))
+}
+
+// logUnbegun is the weight of all effects that begin after a tick.
+func (t Test) logUnbegun(tick int) float64 {
+	if tick >= t.Horizon {
+		return math.Inf(-1)
+	}
+	return math.Log1p(-harmonic(tick) / harmonic(t.Horizon))
+}
+
+// harmonic is 1 + 1/2 + ... + 1/n: beyond the first of them to the last figure by
+// Euler and Maclaurin.
+func harmonic(n int) float64 {
+	const summed, euler = 32, 0.57721566490153286
+	if n > summed {
+		x := float64(n)
+		return math.Log(x) + euler + 1/(2*x) - 1/(12*x*x) + 1/(120*x*x*x*x)
+	}
+	sum := 0.0
+	for i := n; i > 0; i-- {
+		sum += 1 / float64(i)
 	}
 	return sum
 }

@@ -56,14 +56,6 @@ func (t Test) AgainstRatio(n, bad, p float64) []float64 {
 // surely is the highest share that is weighed.
 const surely = 1 - 1e-6
 
-// logWeight is the weight of effects that begin in a tick, counted from 1.
-func (t Test) logWeight(tick int32) float64 {
-	if tick < 1 || int(tick) > t.Horizon {
-		return math.Inf(-1)
-	}
-	return -math.Log(float64(t.Horizon))
-}
-
 // ObserveAt takes the increments of one tick, counted from 1; it must be later
 // than the last. Ticks in between told nothing.
 func (s *Sparse) ObserveAt(t Test, tick int, increments []float64) {
@@ -90,10 +82,10 @@ func (s *Sparse) pass(t Test, until int32) {
 // jump passes many ticks at once. From the third without evidence on, leaving out
 // two of them changes nothing.
 func (s *Sparse) jump(t Test, until int32) {
-	begin := min(int32(t.Horizon), until) - s.ticks
+	from, to := min(int(s.ticks), t.Horizon), min(int(until), t.Horizon)
 	s.ticks = until
-	if begin > 0 {
-		weight := math.Log(float64(begin)) - math.Log(float64(t.Horizon))
+	if to > from {
+		weight := math.Log((harmonic(to) - harmonic(from)) / harmonic(t.Horizon))
 		for i := range s.logs {
 			s.logs[i], s.least[i] = addLogs(s.logs[i], weight), addLogs(s.least[i], weight)
 		}
@@ -103,9 +95,9 @@ func (s *Sparse) jump(t Test, until int32) {
 
 // step takes the next tick; nil increments are of one that tells nothing.
 func (s *Sparse) step(t Test, increments []float64) {
-	last := t.logWeight(s.ticks)
+	last := t.logWeight(int(s.ticks))
 	s.ticks++
-	weight := t.logWeight(s.ticks)
+	weight := t.logWeight(int(s.ticks))
 	for i := range s.logs {
 		x := 0.0
 		if increments != nil {
@@ -124,9 +116,6 @@ func (s *Sparse) Quiet() bool { return slices.Max(s.logs[:]) < 0.5 }
 // LogE is the evidence against the null hypothesis up to the last tick that told
 // anything, in nats, and the least of it with two ticks in a row left out.
 func (s *Sparse) LogE(t Test) (all, least float64) {
-	unbegun := math.Inf(-1)
-	if left := 1 - float64(s.ticks)/float64(t.Horizon); left > 0 {
-		unbegun = math.Log(left)
-	}
+	unbegun := t.logUnbegun(int(s.ticks))
 	return addLogs(Average(s.logs[:]...), unbegun), addLogs(Average(s.least[:]...), unbegun)
 }
