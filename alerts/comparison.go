@@ -209,7 +209,10 @@ func (c Comparison) reason(f Finding, e evidence) string {
 	case Firing:
 		return fmt.Sprintf("%s: %s, beyond chance also without the worst minute", say, c.Terms.proven)
 	case Pending:
-		return say + ": worse, and not proven to be so by enough"
+		if e.logE >= sequential.Needed(compareAlpha) {
+			return say + ": worse beyond chance, but not yet without the worst minute"
+		}
+		return say + ": worse, but not yet beyond chance"
 	default:
 		return say
 	}

@@ -141,6 +141,11 @@ func TestWhatAComparisonSays(t *testing.T) {
 
 	worse := verdictAt(canaryErrors, sideBySide{20, 180, atRates(0.004, 0.002)}.watched(rand.New(rand.NewPCG(2, 1)), 15*time.Minute), 15*time.Minute)
 	require.Equal(t, Pending, worse.State, "worse, and not by so much: %s", worse.Message)
+	require.Contains(t, worse.Message, ": worse, but not yet beyond chance")
+
+	sudden := verdictAt(canaryErrors, sideBySide{20, 180, atRates(0.3, 0.002)}.watched(rand.New(rand.NewPCG(1, 1)), 75*time.Second), 75*time.Second)
+	require.Equal(t, Pending, sudden.State, sudden.Message)
+	require.Contains(t, sudden.Message, ": worse beyond chance, but not yet without the worst minute")
 
 	alone := counts
 	alone.Ticks = nil

@@ -227,7 +227,10 @@ func (b *book) reason(f *Finding, view tenantView, ill []*unit, closest *unit, s
 		if closest.since > 0 {
 			return b.say(closest, names) + ": not known to have worked for it before"
 		}
-		return b.say(closest, names) + ": worse, and not proven to be beyond chance among so many tenants"
+		if f.Evidence.LogE >= f.Evidence.Needed {
+			return b.say(closest, names) + ": worse beyond chance, but not yet without its worst two minutes"
+		}
+		return b.say(closest, names) + ": worse, but not yet beyond chance among all tenants"
 	default:
 		return fmt.Sprintf("no tenant of %d is failed more than before (n=%.0f)", b.served(), f.N)
 	}
