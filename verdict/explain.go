@@ -83,18 +83,19 @@ func (c *sitting) progress(d decision) string {
 // watched tells how far the watch is, and what is not as it should be.
 func (c *sitting) watched() string {
 	text := fmt.Sprintf("%s of %s watched", rounded(c.elapsed), rounded(c.watch))
-	open := c.those(func(f alerts.Finding) bool { return f.State == alerts.Pending || f.State == alerts.Firing })
+	open := c.those(accuses)
 	if len(open) > 0 {
 		text += "; not decisive: " + c.inWords(open)
 	}
 	return text
 }
 
-// inWords names the first of the findings in full and counts the rest.
+// inWords names the first of the findings in full and counts the rest. What fires
+// or pends is told by what it saw, however much of the time it saw.
 func (c *sitting) inWords(findings []alerts.Finding) string {
 	first := findings[0]
 	text := first.Message
-	if why := c.uncovered(first); why != "" {
+	if why := c.uncovered(first); why != "" && !accuses(first) {
 		text = first.Gate + ": " + why
 	}
 	text = cmp.Or(text, first.Gate+" is "+string(first.State))
@@ -107,18 +108,20 @@ func (c *sitting) inWords(findings []alerts.Finding) string {
 	return text
 }
 
+// accuses says whether a finding is against the version, proven or not.
+func accuses(f alerts.Finding) bool { return f.State == alerts.Firing || f.State == alerts.Pending }
+
 // reasons are the findings that fire or pend, those that decided first.
 func (c *sitting) reasons(decided []alerts.Finding) []alerts.Finding {
-	speaks := func(f alerts.Finding) bool { return f.State == alerts.Firing || f.State == alerts.Pending }
 	reasons := []alerts.Finding{}
 	for _, f := range decided {
-		if speaks(f) {
+		if accuses(f) {
 			reasons = append(reasons, f)
 		}
 	}
 	for _, f := range c.findings {
 		isThis := func(g alerts.Finding) bool { return compareFindings(f, g) == 0 }
-		if speaks(f) && !slices.ContainsFunc(reasons, isThis) {
+		if accuses(f) && !slices.ContainsFunc(reasons, isThis) {
 			reasons = append(reasons, f)
 		}
 	}

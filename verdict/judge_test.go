@@ -269,6 +269,19 @@ func TestHoldIsFinalAfterTwiceTheWatch(t *testing.T) {
 	}
 }
 
+func TestWhatFiresIsToldByWhatItSawHoweverLittleThatWas(t *testing.T) {
+	row := truthCase{Strategy: alerts.Rolling, Elapsed: 20 * time.Minute}
+	findings := healthy(row.now())
+	findings[0].Message, findings[0].Coverage = "5xx 6% against 0% beside it; without globex all is well", 0.6
+	for state, progress := range map[alerts.State]string{
+		alerts.Firing:  "hold: 5xx 6% against 0% beside it; without globex all is well (attributed to the tenant)",
+		alerts.Pending: "continue: 20m of 2h watched; not decisive: 5xx 6% against 0% beside it; without globex all is well",
+	} {
+		findings[0].State, findings[0].Cause = state, alerts.Tenant
+		require.Equal(t, progress, Judge(row.rollout(), findings, defaultPolicy(), row.now()).Progress)
+	}
+}
+
 func TestNoTrafficHoldsNothingUnderWatch(t *testing.T) {
 	row := truthCase{
 		Strategy: alerts.Rolling, Elapsed: time.Hour, MissingFor: 30 * time.Minute,
