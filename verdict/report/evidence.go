@@ -85,16 +85,26 @@ func (d *draft) pictures() {
 	}
 	d.linef("## Pictures")
 	d.linef("")
+	var reasons []string // why there is no picture
+	without := make(map[string][]string)
 	for _, p := range d.Pictures {
+		if p.Empty() {
+			why := p.nothing()
+			if without[why] == nil {
+				reasons = append(reasons, why)
+			}
+			without[why] = append(without[why], code(p.Gate))
+			continue
+		}
 		d.linef("### %s", plain(p.Gate))
 		d.linef("")
-		if p.Empty() {
-			d.linef("No picture: %s.", plain(p.nothing()))
-		} else {
-			d.linef("![%s](data:image/svg+xml;base64,%s)", plain(p.Alt()), base64.StdEncoding.EncodeToString(p.SVG()))
-			d.linef("")
-			d.linef("*%s*", plain(p.Alt()))
-		}
+		d.linef("![%s](data:image/svg+xml;base64,%s)", plain(p.Alt()), base64.StdEncoding.EncodeToString(p.SVG()))
+		d.linef("")
+		d.linef("*%s*", plain(p.Alt()))
+		d.linef("")
+	}
+	for _, why := range reasons {
+		d.linef("No picture of %s: %s.", strings.Join(without[why], ", "), plain(why))
 		d.linef("")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -55,6 +56,9 @@ const (
 	maxLines = 6
 	// Steps is into how many steps a picture divides its time at most.
 	Steps = 240
+	// ownMetrics begins the names of what rollwatch says of itself. Prometheus
+	// scrapes it; the window holds what was read of others.
+	ownMetrics = "rollwatch_"
 )
 
 // NewPicture draws a finding from the series that its query has given.
@@ -69,6 +73,9 @@ func NewPicture(h verdict.History, f alerts.Finding, series promql.Matrix, now t
 		return p
 	}
 	p.Lines = linesOf(series)
+	if p.Empty() && strings.Contains(f.Query, ownMetrics) {
+		p.Why = "the window does not keep rollwatch's own metrics, which its query asks for: run the query in the Prometheus that scrapes rollwatch"
+	}
 	return p
 }
 

@@ -213,7 +213,11 @@ func (d *draft) impact() string {
 	var parts []string
 	for _, f := range d.decided.Document.Reasons {
 		if f.State == alerts.Firing && f.Unit == "ratio" && f.Observed != nil && f.N > 0 {
-			parts = append(parts, fmt.Sprintf("about %.0f of %.0f observations of %s were bad in the %s that decided", *f.Observed*f.N, f.N, code(f.Gate), plain(f.Window)))
+			within := "since the start"
+			if f.Window != "" {
+				within = "in the " + plain(f.Window) + " that decided"
+			}
+			parts = append(parts, fmt.Sprintf("about %.0f of %.0f observations of %s were bad %s", *f.Observed*f.N, f.N, code(f.Gate), within))
 		}
 	}
 	r := d.History.Rollout

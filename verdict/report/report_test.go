@@ -109,7 +109,7 @@ func TestTheDraftTellsTheStoryOfARollback(t *testing.T) {
 		"| `queue_rate` | no_series | 2026-11-23 12:00:00 UTC | promote | no such series |",
 		"1. switch off the feature flag `checkout-v2`",
 		"2. deploy the image `api:2.3.1`, and run `undo.sql` in this order; **blocked by** `schema`",
-		"No picture: no query draws this gate.",
+		"No picture of `target_down`: no query draws this gate.",
 		"- [ ] What was the cause?",
 	} {
 		require.Contains(t, text, want)
@@ -153,9 +153,21 @@ func TestThePictureShowsSignalLimitStartAndVerdict(t *testing.T) {
 func TestWhereTheWindowHasForgottenThatIsSaid(t *testing.T) {
 	r := reportOf(story(), nil)
 	want := "the window holds nothing of it from 2026-11-23 11:46:00 UTC to 2026-11-23 12:14:00 UTC (it forgets after window.retention)"
-	require.Contains(t, r.Markdown(), "No picture: "+plain(want)+".")
+	require.Contains(t, r.Markdown(), "No picture of `error_ratio`: "+plain(want)+".")
 	require.NotContains(t, r.Markdown(), "data:image")
 	require.Contains(t, strings.Join(textsOf(t, r.Pictures[0].SVG()), "\n"), want[:80], "the picture by itself says it too")
+}
+
+func TestThatTheWindowKeepsNoMetricsOfRollwatchIsNoForgetting(t *testing.T) {
+	h := story()
+	for _, s := range h.Transitions {
+		for i := range s.Document.Reasons {
+			s.Document.Reasons[i].Query, s.Document.Reasons[i].Window = `max(rollwatch_gate_observed{gate="canary_errors"})`, ""
+		}
+	}
+	text := reportOf(h, nil).Markdown()
+	require.Contains(t, text, "No picture of `error_ratio`: "+plain("the window does not keep rollwatch's own metrics, which its query asks for")+": run the query in the Prometheus that scrapes rollwatch.")
+	require.Contains(t, text, "about 33 of 812 observations of `error_ratio` were bad since the start; ")
 }
 
 func TestTimesWithoutDataAreGaps(t *testing.T) {
