@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/rollwatch/rollwatch/collector"
@@ -45,6 +47,53 @@ func CheckPage(gates []Gate, s *Service, page []collector.Series) (advice string
 		return slices.ContainsFunc(m.buckets, func(lm *labels.Matcher) bool { return !lm.Matches(series.Labels.Get(lm.Name)) })
 	})
 	return resolution(gates, m, buckets)
+}
+
+// MissedOnPage says what the configuration names of the service's requests and a
+// metrics page does not show; nothing of a service that is not judged by requests,
+// or by those of another job.
+func MissedOnPage(s *Service, page []collector.Series) []string {
+	if !hasMetrics(s) {
+		return nil
+	}
+	wanted, err := s.requestSeries()
+	m, err2 := s.meter()
+	if err != nil || err2 != nil {
+		return nil
+	}
+	name := "requests"
+	for _, lm := range wanted {
+		switch {
+		case lm.Name == model.JobLabel && !lm.Matches(s.Name):
+			return nil
+		case lm.Name == model.MetricNameLabel:
+			name = lm.Value
+		}
+	}
+	requests := slices.DeleteFunc(slices.Clone(page), func(series collector.Series) bool {
+		return slices.ContainsFunc(wanted, func(lm *labels.Matcher) bool { return !lm.Matches(series.Labels.Get(lm.Name)) })
+	})
+	if len(requests) == 0 {
+		return []string{fmt.Sprintf("requests: no series %s is there (before the first request that may be so)", name)}
+	}
+	has := func(label string) bool {
+		return slices.ContainsFunc(requests, func(series collector.Series) bool { return series.Labels.Has(label) })
+	}
+	var missed []string
+	if len(m.status) > 0 && !slices.ContainsFunc(m.status, has) {
+		missed = append(missed, fmt.Sprintf("status: %s has none of the labels %s, so no error would be seen", name, strings.Join(m.status, ", ")))
+	}
+	for _, label := range append([]string{s.VersionLabel}, s.tenantLabels()...) {
+		if label == "" || has(label) {
+			continue
+		}
+		key := "tenant_label"
+		if label == s.VersionLabel {
+			key = "version_label"
+		}
+		missed = append(missed, fmt.Sprintf("%s: %s has no label %q", key, name, label))
+	}
+	return missed
 }
 
 func judgesLatency(gates []Gate) bool {

@@ -46,3 +46,32 @@ func TestWhatTheBucketsCannotResolveIsKnownFromTheFirstScrape(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, known, "a service without latency has nothing to be resolved")
 }
+
+func TestWhatAPageDoesNotShowOfTheConfigurationIsSaid(t *testing.T) {
+	count := func(more ...string) collector.Series {
+		pairs := append([]string{"__name__", "http_request_duration_seconds_count", "job", "api"}, more...)
+		return collector.Series{Labels: labels.FromStrings(pairs...)}
+	}
+	service := func(change func(*Service)) *Service {
+		s := &Service{Name: "api", VersionLabel: "version", TenantLabel: "tenant", Metrics: Metrics{Preset: "prom-client"}}
+		change(s)
+		return s
+	}
+	as := func(*Service) {}
+	full := []string{"status_code", "200", "version", "1", "tenant", "acme"}
+	for name, row := range map[string]struct {
+		service *Service
+		page    []collector.Series
+		want    []string
+	}{
+		"all is there":               {service(as), []collector.Series{count("status_code", "200", "route", "/health"), count(full...)}, nil},
+		"nothing was asked yet":      {service(as), nil, []string{"requests: no series http_request_duration_seconds_count is there (before the first request that may be so)"}},
+		"another preset":             {service(func(s *Service) { s.Metrics.Preset = "otel" }), []collector.Series{count(full...)}, []string{"requests: no series http_server_request_duration_seconds_count is there (before the first request that may be so)"}},
+		"other labels":               {service(func(s *Service) { s.VersionLabel, s.TenantLabel = "build", "customer" }), []collector.Series{count(full...)}, []string{`version_label: http_request_duration_seconds_count has no label "build"`, `tenant_label: http_request_duration_seconds_count has no label "customer"`}},
+		"no status":                  {service(as), []collector.Series{count("version", "1", "tenant", "acme")}, []string{"status: http_request_duration_seconds_count has none of the labels status_code, status, code, so no error would be seen"}},
+		"a worker":                   {service(func(s *Service) { s.Metrics, s.Completions = Metrics{}, "jobs_completed_total" }), nil, nil},
+		"requests of another's page": {service(func(s *Service) { s.Metrics = Metrics{Requests: `proxied{job="proxy"}`, Errors: `failed{job="proxy"}`} }), nil, nil},
+	} {
+		require.Equal(t, row.want, MissedOnPage(row.service, row.page), name)
+	}
+}

@@ -53,32 +53,48 @@ func (r *checkResult) readPage(ctx context.Context, client *http.Client, target 
 		r.State, r.Problem = stateDown, err.Error()
 		return
 	}
-	series := 0
-	for _, family := range families {
-		series += len(family.GetMetric())
-	}
-	r.Details = map[string]any{"series": series}
-	if advice, _ := alerts.CheckPage(alerts.Gates(config.Gates, s), s, bucketsOf(families, s.Name, target.Labels)); advice != "" {
+	page := seriesOf(families, s.Name, target.Labels)
+	r.Details = map[string]any{"series": len(page)}
+	r.Missing = append(r.Missing, alerts.MissedOnPage(s, page)...)
+	if advice, _ := alerts.CheckPage(alerts.Gates(config.Gates, s), s, page); advice != "" {
 		r.Missing = append(r.Missing, "latency_p99: "+advice)
 	}
 }
 
-// bucketsOf are the buckets of a page, as a scrape would label them.
-func bucketsOf(families []*dto.MetricFamily, service string, more map[string]string) []collector.Series {
-	var buckets []collector.Series
+// seriesOf are the series of a page, as a scrape would name and label them.
+func seriesOf(families []*dto.MetricFamily, service string, more map[string]string) []collector.Series {
+	var page []collector.Series
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			of := labels.NewBuilder(labels.FromMap(more)).Set(model.MetricNameLabel, family.GetName()+"_bucket").Set(model.JobLabel, service)
+			of := labels.NewBuilder(labels.FromMap(more)).Set(model.JobLabel, service)
 			for _, pair := range m.GetLabel() {
 				of.Set(pair.GetName(), pair.GetValue())
 			}
-			for _, b := range m.GetHistogram().GetBucket() {
-				of.Set(model.BucketLabel, labels.FormatOpenMetricsFloat(b.GetUpperBound()))
-				buckets = append(buckets, collector.Series{Labels: of.Labels(), Points: []collector.Point{{V: float64(b.GetCumulativeCount())}}})
+			add := func(suffix string, v float64) {
+				of.Set(model.MetricNameLabel, family.GetName()+suffix)
+				page = append(page, collector.Series{Labels: of.Labels(), Points: []collector.Point{{V: v}}})
+			}
+			switch h, summary := m.GetHistogram(), m.GetSummary(); {
+			case h != nil:
+				add("_count", float64(h.GetSampleCount()))
+				add("_sum", h.GetSampleSum())
+				for _, b := range h.GetBucket() {
+					of.Set(model.BucketLabel, labels.FormatOpenMetricsFloat(b.GetUpperBound()))
+					add("_bucket", float64(b.GetCumulativeCount()))
+				}
+			case summary != nil:
+				add("_count", float64(summary.GetSampleCount()))
+				add("_sum", summary.GetSampleSum())
+				for _, q := range summary.GetQuantile() {
+					of.Set(model.QuantileLabel, labels.FormatOpenMetricsFloat(q.GetQuantile()))
+					add("", q.GetValue())
+				}
+			default:
+				add("", m.GetCounter().GetValue()+m.GetGauge().GetValue()+m.GetUntyped().GetValue()) // it is one of them
 			}
 		}
 	}
-	return buckets
+	return page
 }
 
 // readFamilies reads what is on a page. Its errors do not show the address, which
