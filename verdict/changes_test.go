@@ -203,6 +203,8 @@ func TestANewerRolloutSupersedesAndLearnsNothingFromARolledBackOne(t *testing.T)
 		newest, err := w.engine.Newest(t.Context(), "api")
 		require.NoError(t, err)
 		require.Equal(t, third.ID, newest)
+		_, err = w.engine.Newest(t.Context(), "appi")
+		require.ErrorContains(t, err, `service "appi" is not in the configuration; it must be one of: api`)
 
 		w.pass(tick)
 		require.Len(t, w.engine.watches, 1, "closed rollouts leave memory")

@@ -3,6 +3,7 @@ package verdict
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -44,10 +45,14 @@ func (e *Engine) Newest(_ context.Context, service string) (string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	id, ok := e.newest[service]
-	if !ok {
+	switch _, known := e.services[service]; {
+	case ok:
+		return id, nil
+	case known:
 		return "", notFound("no rollout of %q was registered", shortened(service))
+	default:
+		return "", notFound("service %q is not in the configuration; it must be one of: %s", shortened(service), strings.Join(e.serviceNames(), ", "))
 	}
-	return id, nil
 }
 
 // Document returns the newest verdict of a rollout: NotFound, or Unavailable
