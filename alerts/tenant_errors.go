@@ -14,7 +14,7 @@ import (
 var tenantErrors = Gate{
 	Name: "tenant_errors",
 	Help: "requests of a tenant are answered with a 5xx over 1.5 times as often as by the old version beside the new one, or as before the rollout: beyond chance among all tenants, " +
-		"and not by one minute alone; or none of its requests is answered any more. " +
+		"and not by two minutes alone; or none of its requests is answered any more. " +
 		"A tenant that was failed as much before does not fire it; where it fires, other gates may hold for the same tenant, and the rollout is rolled back",
 	Summary:  "The new version fails a tenant.",
 	From:     fromCounts,
