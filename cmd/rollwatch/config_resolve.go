@@ -130,6 +130,8 @@ func (r *resolver) refer(n *strictyaml.Node, section string) string {
 		cure = fmt.Sprintf("did you mean %q?", near)
 	} else if known := r.named[section]; len(known) > 0 {
 		cure = "there are: " + strings.Join(known, ", ")
+	} else if gone := r.missing[section]; len(gone) > 0 {
+		cure = "those that are there are left out, for their addresses are empty: " + strings.Join(gone, ", ")
 	}
 	r.faults = append(r.faults, n.Fault(fmt.Sprintf("no entry of %s is named %q", section, name), cure))
 	return ""

@@ -59,14 +59,21 @@ func newGateTest() *cobra.Command {
 		Short: "Test the gates of a configuration against series and the verdicts that are expected",
 		Long: `Judges the rollouts of test files by the very code that judges, on series in
 promtool's notation, and compares the verdicts. It ends with 0 when all are as
-expected, with 1 when not, and with 2 when a file has faults.`,
+expected, with 1 when not, and with 2 when a file has faults. The configuration
+under test is the one that the file names in config, relative to itself; of a
+file that names none, the one of --config.file.`,
 		Example: "  rollwatch gate test gates-test.yml",
-		Args:    cobra.MinimumNArgs(1),
+		Args: func(cmd *cobra.Command, files []string) error {
+			if len(files) == 0 {
+				return usage("%s wants the file of a test, or several; see %s --help", cmd.CommandPath(), cmd.CommandPath())
+			}
+			return nil
+		},
 	}
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {
 		failed := 0
 		for _, file := range files {
-			n, err := runGateTests(cmd.Context(), cmd.OutOrStdout(), file)
+			n, err := runGateTests(cmd.Context(), cmd.OutOrStdout(), file, loaderOf(cmd))
 			if err != nil {
 				return err
 			}
@@ -80,13 +87,20 @@ expected, with 1 when not, and with 2 when a file has faults.`,
 	return cmd
 }
 
-// runGateTests runs the tests of one file and answers how many failed.
-func runGateTests(ctx context.Context, w io.Writer, file string) (failed int, err error) {
+// runGateTests runs the tests of one file and answers how many failed. The loader
+// is for a file that names no configuration.
+func runGateTests(ctx context.Context, w io.Writer, file string, loader configLoader) (failed int, err error) {
 	tests, err := readGateTests(file)
 	if err != nil {
 		return 0, err
 	}
-	config, err := configLoader{file: filepath.Join(filepath.Dir(file), tests.Config), lookup: os.LookupEnv}.load()
+	switch {
+	case tests.Config != "":
+		loader = configLoader{file: filepath.Join(filepath.Dir(file), tests.Config), lookup: os.LookupEnv}
+	case loader.file == "":
+		return 0, usage("%s: no config: name the configuration under test, relative to the file, or give --config.file", file)
+	}
+	config, err := loader.load()
 	if err != nil {
 		return 0, &exitError{code: exitUsage, err: err}
 	}
@@ -119,8 +133,6 @@ func readGateTests(file string) (gateTestFile, error) {
 		return gateTestFile{}, &exitError{code: exitUsage, err: &faultyError{faults}}
 	}
 	switch {
-	case tests.Config == "":
-		return gateTestFile{}, usage("%s: no config: name the configuration under test, relative to the file", file)
 	case tests.Interval <= 0:
 		return gateTestFile{}, usage("%s: interval: a positive time is needed, as in 15s", file)
 	case len(tests.Tests) == 0:

@@ -49,6 +49,13 @@ FAIL  wrong
         at 16m: the verdict is hold, not promote; outage is not among the reasons \(.*\); canary_errors is not missing \(.*error_ratio.*\): hold: .+
 $`, stdout)
 
+	right := write("right.yml", "tests: [{name: right, "+rollout+", verdicts: [{at: 15m, not: promote}]}]\n")
+	code, stdout, stderr = rollwatch(t, "gate", "test", "--config.file="+filepath.Join(folder, "rollwatch.yml"), right)
+	require.Zero(t, code, "%s%s", stdout, stderr)
+	code, _, stderr = rollwatch(t, "gate", "test")
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "wants the file of a test")
+
 	for text, fault := range map[string]string{
 		"config: rollwatch.yml\ntests: [{name: a, rollout: {service: web, strategy: rolling}, verdicts: [{at: 1m}]}]":                     `no service named "web"`,
 		"config: rollwatch.yml\ntests: [{name: a, " + rollout + ", verdicts: [{at: 5m, verdict: hold}]}]":                                 "before the rollout",
