@@ -72,7 +72,7 @@ func TestReportsThatCannotBeMade(t *testing.T) {
 	finding.Query = "this is not PromQL"
 	w.judge.set(func(j *judge) { j.findings = []alerts.Finding{finding} })
 	other := w.register("web")
-	require.Contains(t, w.do(http.MethodGet, "/api/v1/rollouts/"+other+"/report", "").Body.String(), "No picture: the window could not be read")
+	require.Contains(t, w.do(http.MethodGet, "/api/v1/rollouts/"+other+"/report", "").Body.String(), ": the window could not be read")
 }
 
 func TestAnExternalURLIsAnAddress(t *testing.T) {

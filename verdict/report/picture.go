@@ -56,10 +56,11 @@ const (
 	maxLines = 6
 	// Steps is into how many steps a picture divides its time at most.
 	Steps = 240
-	// ownMetrics begins the names of what rollwatch says of itself. Prometheus
-	// scrapes it; the window holds what was read of others.
-	ownMetrics = "rollwatch_"
 )
+
+// ofGates begin the names of what rollwatch says of its gates. Prometheus scrapes
+// it; the window does not hold it.
+var ofGates = []string{"rollwatch_gate_", "rollwatch_latency_edge", "rollwatch_baseline"}
 
 // NewPicture draws a finding from the series that its query has given.
 func NewPicture(h verdict.History, f alerts.Finding, series promql.Matrix, now time.Time) Picture {
@@ -73,8 +74,8 @@ func NewPicture(h verdict.History, f alerts.Finding, series promql.Matrix, now t
 		return p
 	}
 	p.Lines = linesOf(series)
-	if p.Empty() && strings.Contains(f.Query, ownMetrics) {
-		p.Why = "the window does not keep rollwatch's own metrics, which its query asks for: run the query in the Prometheus that scrapes rollwatch"
+	if p.Empty() && slices.ContainsFunc(ofGates, func(name string) bool { return strings.Contains(f.Query, name) }) {
+		p.Why = "the window does not keep the metrics of the gates themselves, which its query asks for: run the query in the Prometheus that scrapes rollwatch"
 	}
 	return p
 }

@@ -158,7 +158,7 @@ func TestWhereTheWindowHasForgottenThatIsSaid(t *testing.T) {
 	require.Contains(t, strings.Join(textsOf(t, r.Pictures[0].SVG()), "\n"), want[:80], "the picture by itself says it too")
 }
 
-func TestThatTheWindowKeepsNoMetricsOfRollwatchIsNoForgetting(t *testing.T) {
+func TestThatTheWindowKeepsNoMetricsOfGatesIsNoForgetting(t *testing.T) {
 	h := story()
 	for _, s := range h.Transitions {
 		for i := range s.Document.Reasons {
@@ -166,7 +166,7 @@ func TestThatTheWindowKeepsNoMetricsOfRollwatchIsNoForgetting(t *testing.T) {
 		}
 	}
 	text := reportOf(h, nil).Markdown()
-	require.Contains(t, text, "No picture of `error_ratio`: "+plain("the window does not keep rollwatch's own metrics, which its query asks for")+": run the query in the Prometheus that scrapes rollwatch.")
+	require.Contains(t, text, "No picture of `error_ratio`: the window does not keep the metrics of the gates themselves, which its query asks for: run the query in the Prometheus that scrapes rollwatch.")
 	require.Contains(t, text, "about 33 of 812 observations of `error_ratio` were bad since the start; ")
 }
 
