@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,7 +104,8 @@ type watcher struct {
 
 	path    string // of the verdict, once it is known which of both the name is
 	last    *answer
-	failing bool // the newest question that had time to be answered was not
+	toldAt  time.Time // when a line was written last
+	failing bool      // the newest question that had time to be answered was not
 }
 
 const (
@@ -189,7 +191,8 @@ func (w *watcher) ask(ctx context.Context, wait time.Duration) error {
 		err := w.askAt(ctx, pathOf("api", "v1", "services", w.name, "verdict"), 0)
 		if refusal, ok := errors.AsType[*refusal](err); ok && refusal.status == http.StatusNotFound {
 			asService := refusal
-			if err = w.askAt(ctx, pathOf("api", "v1", "rollouts", w.name, "verdict"), 0); isNotFound(err) {
+			err = w.askAt(ctx, pathOf("api", "v1", "rollouts", w.name, "verdict"), 0)
+			if isNotFound(err) && !strings.HasPrefix(w.name, "r-") { // as the ids of rollouts begin
 				return asService
 			}
 		}
@@ -216,11 +219,21 @@ func (w *watcher) askAt(ctx context.Context, path string, wait time.Duration) er
 	if err := json.Unmarshal(raw, &next.document); err != nil || next.document.Rollout == "" {
 		return fmt.Errorf("%w at %s: what answers there is not rollwatch", errUnreachable, w.client.server.Redacted())
 	}
-	if w.wait && (w.last == nil || w.last.document.Progress != next.document.Progress) {
+	if w.wait && w.isNews(next.document) {
+		w.toldAt = time.Now()
 		fmt.Fprintf(w.progress, "%s  %-8s  %s\n", time.Now().Format(time.TimeOnly), next.document.Verdict, next.document.Progress)
 	}
 	w.last, w.path = next, pathOf("api", "v1", "rollouts", next.document.Rollout, "verdict")
 	return nil
+}
+
+// isNews says whether an answer is worth a line: each other verdict, and once a
+// minute how far it is.
+func (w *watcher) isNews(next verdict.Document) bool {
+	if w.last == nil || w.last.document.Verdict != next.Verdict || w.last.document.Seq != next.Seq {
+		return true
+	}
+	return w.last.document.Progress != next.Progress && time.Since(w.toldAt) >= time.Minute
 }
 
 // codeOf is the exit code for an error of the client.

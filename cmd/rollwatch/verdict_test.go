@@ -249,3 +249,17 @@ notes     the flag old is no way back: it is off already
 	require.Equal(t, exitRollback, code)
 	require.True(t, json.Valid([]byte(stdout)))
 }
+
+func TestWaitingTellsEachVerdictAndOnceAMinuteHowFarItIs(t *testing.T) {
+	watched := func(progress string, word verdict.Word) verdict.Document {
+		return verdict.Document{Verdict: word, Progress: progress, Seq: 1}
+	}
+	w := &watcher{}
+	require.True(t, w.isNews(watched("8s of 15m watched", verdict.Continue)), "the first")
+	w.last, w.toldAt = &answer{document: watched("8s of 15m watched", verdict.Continue)}, time.Now()
+	require.False(t, w.isNews(watched("16s of 15m watched", verdict.Continue)))
+	require.True(t, w.isNews(watched("16s of 15m watched", verdict.HoldOn)))
+	w.toldAt = time.Now().Add(-time.Minute)
+	require.True(t, w.isNews(watched("1m8s of 15m watched", verdict.Continue)))
+	require.False(t, w.isNews(watched("8s of 15m watched", verdict.Continue)), "nothing changed")
+}
