@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -27,7 +28,8 @@ const (
 	// a week back for the same hour of earlier days, and never further.
 	remoteReach = 9 * 24 * time.Hour
 
-	// refusalShown bounds what is shown of an answer that is no answer, in bytes.
+	// refusalShown bounds what is shown of an answer that is no answer, in bytes or
+	// characters.
 	refusalShown = 200
 )
 
@@ -80,7 +82,6 @@ func (r *Remote) Select(ctx context.Context, from, to time.Time, matchers ...*la
 			out = append(out, s)
 		}
 	}
-	slices.SortFunc(out, func(a, b Series) int { return labels.Compare(a.Labels, b.Labels) })
 	return out, nil
 }
 
@@ -108,7 +109,6 @@ func (r *Remote) Query(ctx context.Context, expr string, from, to time.Time, ste
 		}
 		matrix = append(matrix, promql.Series{Metric: s.Labels, Floats: floats})
 	}
-	slices.SortFunc(matrix, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
 	return matrix, nil
 }
 
@@ -177,6 +177,10 @@ type remoteSeries struct {
 	Values []remotePoint     `json:"values"`
 }
 
+// latestTime is the end of all time, in seconds: what is after it, or is no number,
+// would become some other time in milliseconds.
+const latestTime = 1e12
+
 // A remotePoint is [seconds, "value"].
 type remotePoint Point
 
@@ -190,6 +194,9 @@ func (p *remotePoint) UnmarshalJSON(text []byte) error {
 	if err != nil {
 		return fmt.Errorf("the time of a sample: %w", err)
 	}
+	if !(math.Abs(t) < latestTime) {
+		return fmt.Errorf("%v is not the time of a sample", t)
+	}
 	v, err := strconv.ParseFloat(strings.Trim(strings.TrimSpace(value), `"`), 64)
 	if err != nil {
 		return fmt.Errorf("the value of a sample: %w", err)
@@ -198,13 +205,15 @@ func (p *remotePoint) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// readAnswer takes an answer apart: each series once, in the order of their labels,
+// each with its samples in order of time. The evaluation relies on that.
 func readAnswer(resp *http.Response, text []byte) ([]Series, error) {
 	var reply remoteReply
 	if err := json.Unmarshal(text, &reply); err != nil || reply.Status == "" {
 		return nil, fmt.Errorf("it answered %s, and not as a Prometheus does: %q", resp.Status, text[:min(len(text), refusalShown)])
 	}
 	if reply.Status != "success" {
-		return nil, fmt.Errorf("it refused (%s): %s", cmp.Or(reply.ErrorType, resp.Status), reply.Error)
+		return nil, fmt.Errorf("it refused (%s): %s", oneLine(cmp.Or(reply.ErrorType, resp.Status)), oneLine(reply.Error))
 	}
 	if reply.Data.ResultType != "matrix" {
 		return nil, fmt.Errorf("it answered with a %s, not with a matrix", reply.Data.ResultType)
@@ -213,9 +222,32 @@ func readAnswer(resp *http.Response, text []byte) ([]Series, error) {
 	for _, s := range reply.Data.Result {
 		points := make([]Point, len(s.Values))
 		for i, p := range s.Values {
+			if i > 0 && p.T <= points[i-1].T {
+				return nil, fmt.Errorf("it answered with samples of %s that are not in order of time", oneLine(labels.FromMap(s.Metric).String()))
+			}
 			points[i] = Point(p)
 		}
 		out = append(out, Series{Labels: labels.FromMap(s.Metric), Points: points})
 	}
+	slices.SortFunc(out, func(a, b Series) int { return labels.Compare(a.Labels, b.Labels) })
+	for i := 1; i < len(out); i++ {
+		if labels.Equal(out[i].Labels, out[i-1].Labels) { // counted twice, it would be twice the traffic
+			return nil, fmt.Errorf("it answered twice with %s", oneLine(out[i].Labels.String()))
+		}
+	}
 	return out, nil
+}
+
+// oneLine is text from the server as a terminal and a log may show it.
+func oneLine(text string) string {
+	text = strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, text)
+	if runes := []rune(text); len(runes) > refusalShown {
+		return string(runes[:refusalShown]) + "..."
+	}
+	return text
 }

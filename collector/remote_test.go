@@ -101,6 +101,12 @@ func TestAnswersThatAreNoEvidence(t *testing.T) {
 		"half of it":         {200, fmt.Sprintf(sample, "1")[:40], "not as a Prometheus does"},
 		"a refusal":          {422, `{"status":"error","errorType":"execution","error":"query processing would load too many samples into memory"}`, "it refused (execution): query processing would load too many samples"},
 		"a redirect":         {302, "", "it answered 302 Found"},
+		"no order":           {200, strings.Replace(fmt.Sprintf(sample, "1"), "[1,", `[2,"1"],[1,`, 1), `it answered with samples of {__name__="up"} that are not in order of time`},
+		"one time twice":     {200, strings.Replace(fmt.Sprintf(sample, "1"), "[1,", `[1,"2"],[1,`, 1), "not in order of time"},
+		"one series twice":   {200, fmt.Sprintf(strings.Replace(sample, `[{`, `[{"metric":{"__name__":"up"},"values":[]},{`, 1), "1"), `it answered twice with {__name__="up"}`},
+		"no such time":       {200, strings.Replace(fmt.Sprintf(sample, "1"), "[1,", "[1e300,", 1), "not as a Prometheus does"},
+		"time that is none":  {200, strings.Replace(fmt.Sprintf(sample, "1"), "[1,", `["NaN",`, 1), "not as a Prometheus does"},
+		"a long refusal":     {422, `{"status":"error","errorType":"execution","error":"\u001b[31mno\n` + strings.Repeat("x", 9000) + `"}`, "it refused (execution):  [31mno xxx"},
 		"a partial response": {200, `{"status":"error","error":"a store is not there"}`, "it refused (200 OK): a store is not there"},
 	} {
 		t.Run(name, func(t *testing.T) {
