@@ -120,7 +120,7 @@ func runGateTests(ctx context.Context, w io.Writer, file string, loader configLo
 }
 
 func readGateTests(file string) (gateTestFile, error) {
-	text, err := os.ReadFile(file)
+	text, err := readAtMost(file, strictyaml.MaxSize+1)
 	if err != nil {
 		return gateTestFile{}, usage("read the tests: %v", err)
 	}

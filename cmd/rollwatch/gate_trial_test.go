@@ -71,4 +71,8 @@ $`, stdout)
 		require.Equal(t, 2, code, "%s\n%s", text, stderr)
 		require.Contains(t, stderr, fault, text)
 	}
+
+	code, _, stderr = rollwatch(t, "gate", "test", os.DevNull)
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "not a regular file", "a device may have no end")
 }
