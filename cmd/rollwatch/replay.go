@@ -214,11 +214,12 @@ func (r replayCommand) window(end time.Time) (collector.Window, func() error, er
 	return past, past.Close, nil
 }
 
-// sawNothing says whether no gate had anything to go by at any time.
+// sawNothing says whether no gate had anything to go by at any time. A gate that is
+// warming up before it counted anything only knows what time it is.
 func sawNothing(moments []verdict.Moment) bool {
 	for _, m := range moments {
 		for _, f := range m.Now.Findings {
-			if !f.State.Missing() {
+			if !f.State.Missing() && (f.State != alerts.WarmingUp || f.N > 0) {
 				return false
 			}
 		}

@@ -134,3 +134,23 @@ func TestADifferenceOfOneIntervalIsWhenItWasLooked(t *testing.T) {
 		})
 	}
 }
+
+// A Prometheus that never knew the service has nothing that could be the same.
+func TestAPastWithoutTheServiceIsNotReplayed(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"status":"success","data":{"resultType":"matrix","result":[]}}`)
+	}))
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "rollwatch.yml")
+	require.NoError(t, os.WriteFile(file, []byte(`
+services:
+  - name: api
+    version_label: version
+    tenant_label: tenant
+    metrics: {preset: prom-client, scrape: [{url: "http://127.0.0.1:3001/metrics"}]}
+`), 0o600))
+	code, stdout, stderr := rollwatch(t, "replay", "--config.file="+file, "--service=api", "--version=2", "--started-at=2026-01-01T00:00:00Z",
+		"--until=2026-01-01T00:05:00Z", "--prometheus.url="+server.URL)
+	require.Equal(t, exitUsage, code, stdout)
+	require.Contains(t, stderr, "nothing that the gates of api read is there")
+}
