@@ -26,7 +26,8 @@ const (
 // the largest unit first.
 type TenantPath string
 
-// PathOf is the unit with those values; it ends before the first empty one.
+// PathOf is the unit with those values; it ends before the first empty one. No value
+// holds a unit separator (U+001F).
 func PathOf(values ...string) TenantPath {
 	if i := slices.Index(values, ""); i >= 0 {
 		values = values[:i]
@@ -34,7 +35,7 @@ func PathOf(values ...string) TenantPath {
 	return TenantPath(strings.Join(values, tenantSeparator))
 }
 
-// tenantSeparator cannot be in a label's value that people can read.
+// tenantSeparator is in no value of a path: tenantOf sees to it.
 const tenantSeparator = "\x1f"
 
 func (t TenantPath) values() []string { return strings.Split(string(t), tenantSeparator) }

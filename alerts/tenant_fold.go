@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -190,13 +191,19 @@ func (r read) eachOfTenants(service *Service, visit func(s collector.Series, ten
 // tenantOf is the tenant whose requests a series counts, by those labels.
 func tenantOf(l labels.Labels, names []string) TenantPath {
 	if len(names) == 1 {
-		return PathOf(l.Get(names[0]))
+		return PathOf(tenantValue(l.Get(names[0])))
 	}
 	values := make([]string, len(names))
 	for i, name := range names {
-		values[i] = l.Get(name)
+		values[i] = tenantValue(l.Get(name))
 	}
 	return PathOf(values...)
+}
+
+// tenantValue is a label's value as the name of a unit. Tenants may choose their own
+// names: with a separator in it one would be a part of another.
+func tenantValue(value string) string {
+	return strings.ReplaceAll(value, tenantSeparator, "\uFFFD")
 }
 
 // tenantLabels are the labels of the hierarchy of tenants, the largest unit first.

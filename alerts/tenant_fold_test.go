@@ -234,3 +234,32 @@ func TestWhatCameBeforeTheRolloutIsNoEvidenceOnTenants(t *testing.T) {
 	require.Equal(t, 70.0, fold.book.total.New.N, "of seven scrapes in two minutes, the eighth began before")
 	require.Equal(t, 2390.0, fold.book.units["acme"].before.N, "of the hour before")
 }
+
+// Tenants name themselves. One that holds the separator of paths is a tenant like
+// another, and no part of the one before the separator.
+func TestTheNameOfATenantIsNoPath(t *testing.T) {
+	service := apiService()
+	service.VersionLabel, service.TenantLabel = "version", "tenant"
+	window := collector.NewMemory()
+	for at, n := started.Add(-time.Hour), 0.0; at.Before(started.Add(10 * time.Minute)); at, n = at.Add(interval), n+5 {
+		for _, tenant := range []string{"acme", "acme\x1fwest", "globex"} {
+			for version, failing := range map[string]bool{"1": false, "2": tenant == "acme\x1fwest"} {
+				if version == "2" && at.Before(started) {
+					continue
+				}
+				status := map[bool]string{true: "500", false: "200"}[failing]
+				require.NoError(t, window.Append(at, labels.FromStrings(model.MetricNameLabel, "http_request_duration_seconds_count", "job", "api",
+					"instance", version+":1", "status_code", status, "version", version, "tenant", tenant), n))
+			}
+		}
+	}
+	scene := Scene{
+		Window: window, Service: service, Now: started.Add(8 * time.Minute), Interval: interval, Policy: Policy{MinRequests: 100}, Kept: &Kept{},
+		Subject: Subject{Service: "api", Version: "2", Strategy: Canary, StartedAt: started, Baseline: Baseline{Spans: []Span{{started.Add(-time.Hour), started}}}},
+	}
+	f, err := tenantErrors.Eval(t.Context(), tenantErrors, scene)
+	require.NoError(t, err)
+	require.Equal(t, Firing, f.State, f.Message)
+	require.Equal(t, "acme\uFFFDwest", f.Scope["tenant"])
+	require.Zero(t, scene.Kept.tenants.book.units["acme"].parts)
+}
