@@ -291,6 +291,13 @@ func (w *watch) keeps() *alerts.Kept {
 	return w.kept
 }
 
+// startAnew forgets what earlier judgements worked out.
+func (w *watch) startAnew() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.kept = nil
+}
+
 // wake tells all that wait for a transition to look again.
 func (w *watch) wake() {
 	w.mu.Lock()

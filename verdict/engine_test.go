@@ -157,6 +157,31 @@ func TestAJudgeWithoutEvidenceSaysSo(t *testing.T) {
 	})
 }
 
+func TestAGateThatPanicsStopsNoOtherService(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		ill := w.register(alerts.Rolling)
+		well, _, err := w.engine.Register(t.Context(), Registration{Service: "web", Version: "1", Strategy: alerts.Rolling}, "")
+		require.NoError(t, err)
+		w.pass(time.Minute)
+		w.mu.Lock()
+		w.evidence = func(scene alerts.Scene) ([]alerts.Finding, error) {
+			if scene.Service.Name == "api" {
+				panic("a tenant of that name")
+			}
+			return healthy(scene.Now), nil
+		}
+		w.mu.Unlock()
+		w.pass(4 * tick)
+		require.Equal(t, Continue, w.verdict(well.ID).Verdict)
+		_, err = w.engine.Document(t.Context(), ill.ID)
+		require.ErrorContains(t, err, "a gate panicked: a tenant of that name")
+
+		w.show()
+		w.pass(tick)
+		require.Equal(t, Continue, w.verdict(ill.ID).Verdict)
+	}, "api", "web")
+}
+
 func TestWhatIsOnRecordDecidesWithoutEvidence(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.register(alerts.Rolling)

@@ -2,7 +2,9 @@ package verdict
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -24,6 +26,9 @@ func (e *Engine) judge(ctx context.Context, w *watch) error {
 	defer func() { e.duration.Observe(time.Since(now).Seconds()) }()
 
 	findings, readErr := e.gather(ctx, r, w.keeps(), now)
+	if _, panicked := errors.AsType[*panicError](readErr); panicked {
+		w.startAnew()
+	}
 	w.change.Lock()
 	defer w.change.Unlock()
 	if err := e.reread(ctx, w); err != nil {
@@ -67,12 +72,30 @@ func (e *Engine) gather(ctx context.Context, r Rollout, kept *alerts.Kept, now t
 	defer cancel()
 	scene := e.scene(s, r, now)
 	scene.Kept = kept
-	findings, err := e.opts.Evaluate(ctx, s.gates, scene)
+	findings, err := e.guarded(ctx, s.gates, scene)
 	if err != nil {
 		return nil, fmt.Errorf("read the evidence on %s: %w", r.Service, err)
 	}
 	return findings, nil
 }
+
+// guarded turns a panic of a gate into an error: a service whose metrics a gate is
+// not up to is not judged, and stops neither the judging of others nor the program,
+// which would end again at each start.
+func (e *Engine) guarded(ctx context.Context, gates []alerts.Gate, scene alerts.Scene) (_ []alerts.Finding, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			e.opts.Log.Error("a gate panicked", zap.String("service", scene.Service.Name), zap.Any("cause", v), zap.ByteString("stack", debug.Stack()))
+			err = &panicError{v}
+		}
+	}()
+	return e.opts.Evaluate(ctx, gates, scene)
+}
+
+// A panicError is a panic of a gate.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("a gate panicked: %v", e.value) }
 
 // scene is what gates may look at of a rollout at now.
 func (e *Engine) scene(s *service, r Rollout, now time.Time) alerts.Scene {
