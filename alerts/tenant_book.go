@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/rollwatch/rollwatch/alerts/sequential"
 )
@@ -40,8 +41,27 @@ const tenantSeparator = "\x1f"
 
 func (t TenantPath) values() []string { return strings.Split(string(t), tenantSeparator) }
 
-// String is how people read it: acme/eu/example.com.
-func (t TenantPath) String() string { return strings.Join(t.values(), "/") }
+// String is how people read it: acme/eu/example.com. Tenants may choose their names:
+// what cannot be printed is replaced, and no more than shownOfName is shown of each.
+func (t TenantPath) String() string {
+	names := t.values()
+	for i, name := range names {
+		runes := []rune(name)
+		if len(runes) > shownOfName {
+			runes = append(runes[:shownOfName-1], '…')
+		}
+		for at, c := range runes {
+			if !unicode.IsPrint(c) {
+				runes[at] = unicode.ReplacementChar
+			}
+		}
+		names[i] = string(runes)
+	}
+	return strings.Join(names, "/")
+}
+
+// shownOfName is how many characters are shown of the name of a unit.
+const shownOfName = 64
 
 // in is the unit that the tenant is part of, "" of a largest one.
 func (t TenantPath) in() TenantPath {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -261,5 +262,11 @@ func TestTheNameOfATenantIsNoPath(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Firing, f.State, f.Message)
 	require.Equal(t, "acme\uFFFDwest", f.Scope["tenant"])
-	require.Zero(t, scene.Kept.tenants.book.units["acme"].parts)
+	require.Empty(t, scene.Kept.tenants.book.units["acme"].parts)
+}
+
+func TestTheNameOfATenantIsShownInBounds(t *testing.T) {
+	require.Equal(t, "acme/eu/example.com", PathOf("acme", "eu", "example.com").String())
+	require.Equal(t, "a\uFFFD[2Jb\uFFFDc", PathOf("a\x1b[2Jb\nc").String(), "a terminal would take it for a command")
+	require.Equal(t, strings.Repeat("ü", 63)+"…", PathOf(strings.Repeat("ü", 20_000)).String())
 }
