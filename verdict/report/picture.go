@@ -197,6 +197,7 @@ func (p Picture) plot(c *canvas) {
 		return left + min(1, max(0, share))*(width-left-right)
 	}
 	y := func(v float64) float64 {
+		v = min(values.to, max(values.from, v))
 		return height - bottom - (v-values.from)/(values.to-values.from)*(height-top-bottom)
 	}
 	c.rect("watch", x(p.Start), top, width-right-x(p.Start), height-top-bottom)

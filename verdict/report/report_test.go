@@ -253,6 +253,16 @@ func textsOf(t *testing.T, svg []byte) (texts []string) {
 }
 
 // Whatever a service, a label or a person is called, it is shown and no more.
+func TestExtremeValuesAreDrawnAtSomePlace(t *testing.T) {
+	for _, v := range []float64{math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64, 1e-300, 1e300} {
+		for _, other := range []float64{0, v, -v} {
+			p := Picture{Gate: "custom", From: noon, To: noon.Add(time.Hour), Start: noon, Limit: &other,
+				Lines: []Line{{Points: []Point{{noon, v}, {noon.Add(time.Minute), other}}}}}
+			require.NotRegexp(t, `(y|y1|height)="[^"]*(NaN|Inf)|d="[^"]*(NaN|Inf)`, string(p.SVG()), "%g and %g", v, other)
+		}
+	}
+}
+
 func FuzzNothingFromOutsideIsMarkup(f *testing.F) {
 	for _, hostile := range []string{
 		"<script>alert(1)</script>", `"><svg onload=alert(1)>`, "]]><!--", "![x](javascript:alert(1))", "| a | b |\n\n# heading", "```\n<b>", "`` ` ``",

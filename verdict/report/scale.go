@@ -11,7 +11,7 @@ type scale struct{ from, to, step float64 }
 // scaleOf holds every value and the limit, and 0.
 func scaleOf(lines []Line, limit *float64) scale {
 	low, high := 0.0, 0.0
-	hold := func(v float64) { low, high = min(low, v), max(high, v) }
+	hold := func(v float64) { low, high = min(low, max(v, -drawable)), max(high, min(v, drawable)) }
 	for _, line := range lines {
 		for _, p := range line.Points {
 			hold(p.V)
@@ -20,12 +20,16 @@ func scaleOf(lines []Line, limit *float64) scale {
 	if limit != nil && !math.IsNaN(*limit) && !math.IsInf(*limit, 0) {
 		hold(*limit)
 	}
-	if !(high-low > 0) || math.IsInf(high-low, 0) {
+	if !(high-low > 1/drawable) {
 		high = low + 1
 	}
 	step := nice((high - low) / 4)
 	return scale{from: math.Floor(low/step) * step, to: math.Ceil(high*1.02/step) * step, step: step}
 }
+
+// drawable is the greatest value that the axis goes to, and one by it the least
+// length that it has: beyond them its steps cannot be reckoned.
+const drawable = 1e300
 
 // nice is the next of 1, 2, 2.5, 5 times a power of ten.
 func nice(v float64) float64 {
