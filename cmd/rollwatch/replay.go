@@ -174,6 +174,10 @@ func (r replayCommand) history(ctx context.Context, args []string) (verdict.Hist
 	return verdict.History{Rollout: verdict.Rollout{ID: "(not on record)", Registration: r.reg, RegisteredAt: started}}, nil
 }
 
+// longestMemory is how far from its rollout a baseline is measured at most: a week
+// back and the hours around it. Years would be read minute by minute.
+const longestMemory = 9 * 24 * time.Hour
+
 // maxRollout is how large the file of a rollout may be, in bytes.
 const maxRollout = 8 << 20
 
@@ -189,6 +193,12 @@ func readRollout(path string) (verdict.History, error) {
 	}
 	if rollout.Service == "" || rollout.StartedAt.IsZero() {
 		return verdict.History{}, usage("--file: %s names no service or no started_at", path)
+	}
+	for _, span := range rollout.Baseline.Spans {
+		if span.From.Before(rollout.StartedAt.Add(-longestMemory)) || span.To.After(rollout.StartedAt.Add(longestMemory)) {
+			return verdict.History{}, usage("--file: %s: a span of the baseline (%s to %s) is more than nine days from the rollout", path,
+				span.From.Format(time.RFC3339), span.To.Format(time.RFC3339))
+		}
 	}
 	rollout.Kind = cmp.Or(rollout.Kind, verdict.Deploy)
 	history := verdict.History{Rollout: rollout}

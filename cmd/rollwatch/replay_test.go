@@ -83,7 +83,11 @@ func TestWhatCannotBeReplayedIsNoDifference(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, replayConfig, "1"), 0o600))
 	rollout := filepath.Join(t.TempDir(), "rollout.json")
 	require.NoError(t, os.WriteFile(rollout, []byte(`{"service":"api"}`), 0o600))
+	endless := filepath.Join(t.TempDir(), "endless.json")
+	require.NoError(t, os.WriteFile(endless, []byte(`{"service":"api","version":"2","strategy":"rolling","started_at":"2026-01-01T00:00:00Z",
+		"baseline":{"id":"b-1","kind":"before","spans":[{"from":"0001-01-01T00:00:00Z","to":"2026-01-01T00:00:00Z"}]}}`), 0o600))
 	for args, want := range map[string]string{
+		"--file=" + endless:               "a span of the baseline (0001-01-01T00:00:00Z to 2026-01-01T00:00:00Z) is more than nine days from the rollout",
 		"":                                "wants one of ROLLOUT, --file, or --service",
 		"r-1 --service=api":               "wants one of ROLLOUT, --file, or --service",
 		"r-1":                             "open ledger: ",
