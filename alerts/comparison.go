@@ -177,7 +177,7 @@ func (e evidence) state(c Comparison, pairs []pair, counts Counts, scene Scene) 
 		return Pending
 	case e.sum[e.worst].Exposure == 0, c.Terms.work && e.n+e.controlN == 0:
 		return NoTraffic
-	case e.hint >= sequential.Needed(suspectAlpha):
+	case e.logE >= needed, e.hint >= sequential.Needed(suspectAlpha):
 		return Pending
 	default:
 		return OK
