@@ -3,7 +3,6 @@ package alerts
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
@@ -109,7 +108,7 @@ func readAt(pools []*pool, scene Scene) []time.Time {
 func (g Gate) droughts(pools []*pool, scene Scene) []drought {
 	var dry []drought
 	for _, p := range pools {
-		since := unbroken(p.readings, (*poolReading).exhausted)
+		since := p.drySince(p.newest(), scene.Interval)
 		if since.IsZero() || scene.Now.Sub(p.newest()) > staleAfter(scene.Interval) {
 			continue
 		}
@@ -123,9 +122,7 @@ func (g Gate) droughts(pools []*pool, scene Scene) []drought {
 // it takes.
 func (g Gate) wasDry(p *pool, scene Scene) bool {
 	started := scene.EvidenceFrom()
-	earlier := maps.Clone(p.readings)
-	maps.DeleteFunc(earlier, func(ms int64, _ *poolReading) bool { return ms > started.UnixMilli() })
-	since := unbroken(earlier, (*poolReading).exhausted)
+	since := p.drySince(started, scene.Interval)
 	return !since.IsZero() && started.Sub(since) >= g.For-2*scene.Interval
 }
 

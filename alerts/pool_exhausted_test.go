@@ -54,6 +54,7 @@ func TestAPoolThatIsExhausted(t *testing.T) {
 		"OpenTelemetry, exhausted":    {gauges("otel", a, "0x250 3x30", "", "2x250 10x30", "10x280"), Firing, "has no free connection"},
 		"for a minute yet":            {gauges("prisma", a, "0x276 3x4", "5x276 0x4", "", ""), Pending, "no free connection"},
 		"with one reading that was":   {gauges("prisma", a, "0x250 3x25 0 3x4", "0x280", "", ""), Pending, "no free connection"},
+		"read before a gap and after": {gauges("prisma", a, "0x250 3x5 _x20 3x5", "5x250 0x5 _x20 0x5", "", ""), Pending, "since 01:09:15"},
 		"somebody waits, one is free": {gauges("prisma", a, "0x250 3x30", "1x280", "", ""), OK, "have connections for all who ask"},
 		"all busy, and nobody waits":  {gauges("hikaricp", a, "0x280", "", "10x280", "10x280"), OK, ""},
 		"a pool without a limit":      {gauges("hikaricp", a, "0x250 3x30", "", "10x280", "0x280"), OK, "for all who ask"},

@@ -97,6 +97,24 @@ func (p *pool) newest() time.Time {
 	return time.UnixMilli(slices.Max(slices.Collect(maps.Keys(p.readings))))
 }
 
+// drySince is the first of the readings up to a time that all show the pool
+// exhausted, zero when the newest of them does not. Nobody knows what was between
+// two that are too far apart.
+func (p *pool) drySince(until time.Time, interval time.Duration) time.Time {
+	var since time.Time
+	for _, ms := range slices.Backward(slices.Sorted(maps.Keys(p.readings))) {
+		at := time.UnixMilli(ms)
+		if at.After(until) {
+			continue
+		}
+		if !p.readings[ms].exhausted() || !since.IsZero() && since.Sub(at) > staleAfter(interval) {
+			break
+		}
+		since = at
+	}
+	return since
+}
+
 // isZero says whether no series of one's own are named.
 func (s PoolSeries) isZero() bool { return s == PoolSeries{} }
 

@@ -232,7 +232,7 @@ func (q *queueLog) stalled(scene Scene) (stall, bool) {
 
 // unbroken is the first of the readings up to the newest that are all so, zero
 // when the newest is not.
-func unbroken[R any](readings map[int64]*R, so func(*R) bool) time.Time {
+func unbroken(readings map[int64]*queueReading, so func(*queueReading) bool) time.Time {
 	var since time.Time
 	for _, t := range slices.Backward(slices.Sorted(maps.Keys(readings))) {
 		if !so(readings[t]) {
