@@ -127,13 +127,17 @@ func (f *tenantFold) readBefore(ctx context.Context, scene Scene, m meter) error
 			stretch.To = span.To
 		}
 		reads := stretch
-		if b.counter == nil { // the first stretch of a span
-			b.counter, b.from = collector.NewCounter(scene.Interval), span.From
+		counter := b.counter
+		if counter == nil { // the first stretch of a span
+			counter = collector.NewCounter(scene.Interval)
 			reads.From = reads.From.Add(-lookback * scene.Interval)
 		}
-		r, err := readStretch(ctx, scene, m, reads, b.counter)
+		r, err := readStretch(ctx, scene, m, reads, counter)
 		if err != nil {
 			return fmt.Errorf("tenants before the rollout: %w", err)
+		}
+		if b.counter == nil {
+			b.counter, b.from = counter, span.From
 		}
 		f.told.learn(r, scene.Service)
 		b.count(r, scene.Service)

@@ -123,11 +123,11 @@ func TestAnInterruptedRebuildGoesOnWhereItWas(t *testing.T) {
 	whole := restless(t, rand.New(rand.NewPCG(1, 12)), 20*time.Minute)
 	scene := Scene{
 		Service: service, Now: started.Add(20 * time.Minute), Interval: interval, Policy: Policy{MinRequests: 100}, Kept: &Kept{},
-		Subject: Subject{Service: "api", Version: "2", Strategy: Rolling, StartedAt: started, Baseline: Baseline{Spans: []Span{{time.Unix(0, 0), started}}}},
+		Subject: Subject{Service: "api", Version: "2", Strategy: Rolling, StartedAt: started, Baseline: Baseline{Spans: []Span{{started.Add(-20 * time.Minute), started}}}},
 	}
 	tries := 0
 	for ; tries < 100; tries++ {
-		scene.Window = &brokenWindow{Window: whole, left: 7}
+		scene.Window = &brokenWindow{Window: whole, left: min(7, tries)}
 		if _, err := tenantErrors.Eval(t.Context(), tenantErrors, scene); err == nil {
 			break
 		}
