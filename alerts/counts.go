@@ -102,6 +102,8 @@ type Counts struct {
 	Pace   Pace              // of workers, before the rollout
 	Scope  map[string]string // the labels that tell the subject from the rest
 	Why    string            // why there are no series, where more than that is known
+
+	WhyFailures string // why nothing tells whose the failed jobs are
 }
 
 // between returns the ticks with from < At <= to.

@@ -47,7 +47,7 @@ var queueFailures = Gate{
 		return Comparison{
 			Sides:   []Side{{ByQueue: func(w Work) (exposure, events float64) { return w.Seconds, w.Failed }}},
 			Noun:    "jobs failed",
-			Missing: counts.Why, Terms: ofFailures,
+			Missing: counts.WhyFailures, Terms: ofFailures,
 			Dispersion: counts.Pace.Failures,
 		}
 	},

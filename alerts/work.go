@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -24,8 +25,16 @@ const (
 // queueLabels are the labels in which a worker's counters may name the queue.
 var queueLabels = []string{"queue", "queue_name"}
 
-// mostUnknown is the share of finished jobs of which nobody may know who did them.
-const mostUnknown = 0.1
+const (
+	// mostUnknown is the share of finished jobs of which nobody may know who did them.
+	mostUnknown = 0.1
+	// mostExcused is the share of what one arm would do if both were alike, that may
+	// be unknown: if all of it is that arm's, the other one is still not worse by
+	// more than is excused.
+	mostExcused = 1 - 1/excusedRisk
+	// fewUnknown are too few jobs to prove anything.
+	fewUnknown = 5
+)
 
 // tellsWorkers says whether anything tells what the workers of two versions do.
 func tellsWorkers(s *Service) bool { return countsCompletions(s) || s.WorkerTracks }
@@ -52,6 +61,7 @@ func gatherWork(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
 	told.byPod = byPod
 	counts := r.count(told, span)
 	counts.Scope, counts.Why = told.scope, r.why(told, counts)
+	counts.WhyFailures = cmp.Or(counts.Why, r.whyFailures(counts))
 	counts.Pace = assumedPace
 	if pace := scene.Subject.Baseline.Pace; pace != nil {
 		counts.Pace = *pace
@@ -170,22 +180,33 @@ func (r workRead) why(told arms, counts Counts) string {
 	case r.byName && !told.tracked:
 		return "workers are told by their names as those of a canary, and this rollout has none"
 	case r.byName:
-		if n, of := r.unknown(counts); n > mostUnknown*of {
-			return fmt.Sprintf("of %.0f of %.0f finished jobs nobody knows who did them: they are removed as soon as they are done", n, of)
-		}
+		return r.unknown(counts, r.completed, counts.shareOfSubject(), "completed")
 	case control && !subject:
 		return fmt.Sprintf("no worker has series with %s", told.subject)
 	}
 	return ""
 }
 
-// unknown is of how many of the jobs that were finished nobody knows the worker.
-func (r workRead) unknown(counts Counts) (n, of float64) {
-	if len(counts.Ticks) == 0 {
-		return 0, 0
+// whyFailures explains that nobody can tell whose the failures are, though
+// completions can be told.
+func (r workRead) whyFailures(counts Counts) string {
+	if !r.byName {
+		return ""
 	}
+	return r.unknown(counts, r.failed, 1-counts.shareOfSubject(), "failed")
+}
+
+// unknown says that of too many jobs nobody knows who did them: of all, or of what
+// an arm with that share of the workers would do. A version may keep other jobs than
+// the one before: without its completions the new one would seem slow, and without
+// the failures of the old one it would seem to fail more.
+func (r workRead) unknown(counts Counts, series []collector.Series, share float64, how string) string {
+	if len(counts.Ticks) == 0 {
+		return ""
+	}
+	var n, of float64
 	since := counts.Ticks[0].At.Add(-r.interval)
-	for _, s := range slices.Concat(r.completed, r.failed) {
+	for _, s := range series {
 		for d := range r.counter.Deltas(s) {
 			if d.Begin.Before(since) {
 				continue
@@ -195,7 +216,25 @@ func (r workRead) unknown(counts Counts) (n, of float64) {
 			}
 		}
 	}
-	return n, of
+	most := mostUnknown
+	if share > 0 {
+		most = min(most, mostExcused*share)
+	}
+	if n < fewUnknown || n <= most*of {
+		return ""
+	}
+	return fmt.Sprintf("of %.0f of %.0f %s jobs nobody knows who did them: they are removed as soon as they are done", n, of, how)
+}
+
+// shareOfSubject is the part of the workers' time that is the subject's, 0 where
+// nobody was there.
+func (c Counts) shareOfSubject() float64 {
+	var subject, all float64
+	for _, tick := range c.Ticks {
+		seconds := tick.Subject.work().Seconds
+		subject, all = subject+seconds, all+seconds+tick.Control.work().Seconds
+	}
+	return subject / max(all, 1)
 }
 
 // queueOf names the queue that a series is of.

@@ -218,7 +218,17 @@ func TestBullMQWorkersAreComparedByTheirNames(t *testing.T) {
 		"nothing to do":              {[]map[string]string{namedWorkers("canary", 2, 0, 0), namedWorkers("stable", 8, 0, 0), unknown}, NoTraffic, NoTraffic, "no jobs to compare"},
 		"jobs are removed when they are done": {
 			[]map[string]string{namedWorkers("canary", 2, 0, 1), namedWorkers("stable", 8, 0, 4), namedWorkers("", 0, 300, 0)}, NoSeries, NoSeries,
-			"of 12000 of 12200 finished jobs nobody knows who did them",
+			"of 12000 of 12000 completed jobs nobody knows who did them",
+		},
+		"only the new version removes them": {
+			[]map[string]string{namedWorkers("canary", 1, 0, 1), namedWorkers("stable", 11, 330, 11), namedWorkers("", 0, 30, 0)}, NoSeries, NoSeries,
+			"of 1200 of 14400 completed jobs nobody knows who did them",
+		},
+		"only the old version removes those that failed": {
+			[]map[string]string{namedWorkers("canary", 9, 270, 27), namedWorkers("stable", 1, 30, 0), namedWorkers("", 0, 0, 3)}, OK, NoSeries, "",
+		},
+		"a few are removed": {
+			[]map[string]string{namedWorkers("canary", 2, 58, 3), namedWorkers("stable", 8, 233, 10), namedWorkers("", 0, 9, 1)}, OK, OK, "",
 		},
 		"nothing is read": {nil, NoSeries, NoSeries, "nothing to compare with"},
 	} {
