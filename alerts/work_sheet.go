@@ -62,19 +62,19 @@ func (s *sheet) note(at station, ms int64, seconds float64) {
 }
 
 // attendIdle notes instances that never finished a job: a counter with labels is
-// not there before its first one. They stand at every queue that the others work on.
+// not there before its first one. Where nothing names their queues, they stand at
+// those that every instance of the old version works on: an instance for one queue is
+// not slow at another.
 func (s *sheet) attendIdle() {
 	type arm struct {
 		subject  bool
 		instance string
 	}
-	working, controls := map[arm]bool{}, map[string]bool{}
+	working := map[arm]bool{}
 	for at := range s.worked {
 		working[arm{at.subject, at.instance}] = true
-		if !at.subject {
-			controls[at.queue] = true
-		}
 	}
+	shared, queued := s.sharedQueues()
 	idle := map[arm][]collector.Series{}
 	for _, series := range s.presence() {
 		at, told := s.stationOf(series.Labels)
@@ -92,14 +92,32 @@ func (s *sheet) attendIdle() {
 	for who, all := range idle {
 		for _, series := range all {
 			queues := []string{s.read.queueOf(series.Labels)}
-			if queues[0] == "" && len(controls) > 0 {
-				queues = slices.Collect(maps.Keys(controls))
+			if queues[0] == "" && queued {
+				queues = shared
 			}
 			for _, queue := range queues {
 				s.attendPresent(station{who.subject, who.instance, queue}, series)
 			}
 		}
 	}
+}
+
+// sharedQueues are those that every instance of the old version worked on that
+// finished any job; false where there is none.
+func (s *sheet) sharedQueues() (shared []string, queued bool) {
+	instances, at := map[string]bool{}, map[string]int{}
+	for station := range s.worked {
+		if !station.subject {
+			instances[station.instance] = true
+			at[station.queue]++
+		}
+	}
+	for queue, n := range at {
+		if n == len(instances) {
+			shared = append(shared, queue)
+		}
+	}
+	return shared, len(at) > 0
 }
 
 // presence are the series that say of an instance that it is a worker: how many jobs

@@ -114,6 +114,12 @@ func TestWhoIsAWorkerOfTheNewVersion(t *testing.T) {
 		})
 	}
 
+	// One for another queue may have had no job yet, and is not slow at this one.
+	waits := map[string]string{`worker_concurrency{job="worker",instance="d:1",track="canary"}`: absent(workBegan) + "12x240"}
+	apart := findings(t, workScene(t, workerService(), 10*time.Minute, instance("stable", "a:1", 0, 60, 1, 4, queue("mail")),
+		instance("stable", "b:1", 0, 1, 0, 4, queue("images")), instance("canary", "c:1", workBegan, 60, 1, 4, queue("mail")), waits))["queue_rate"]
+	require.Equal(t, OK, apart.State, apart.Message)
+
 	// A gauge of concurrency is there from the start, though no job was ever done.
 	gauge := map[string]string{`worker_concurrency{job="worker",instance="c:1",track="canary"}`: absent(workBegan) + "4x240"}
 	f := findings(t, workScene(t, workerService(), 10*time.Minute, instance("stable", "a:1", 0, 60, 1, 4, queue("mail")), gauge))["queue_rate"]
