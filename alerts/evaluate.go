@@ -45,6 +45,10 @@ type Gate struct {
 	// which have Judge, and for those that compare.
 	Eval func(ctx context.Context, gate Gate, scene Scene) (Finding, error)
 
+	// CatchesUp says of a gate with Eval that it may need several judgements to read
+	// all that it needs, and says so until then.
+	CatchesUp bool
+
 	// The gate in PromQL: when it pages, and what it observes. Gates on counts
 	// have theirs by what they count.
 	alertQL, drawQL func(Gate, *Service) string
@@ -84,8 +88,9 @@ func EvaluateFrom(ctx context.Context, gates []Gate, source Counter, scene Scene
 		scene.Subject.StartedAt = scene.Now
 	}
 	gathered := map[bool]*Counts{} // of requests, and of workers
-	findings := make([]Finding, 0, len(gates))
-	for _, gate := range gates {
+	findings := make([]Finding, len(gates))
+	for _, i := range inTurn(gates) {
+		gate := gates[i]
 		if (gate.Count != nil || gate.Compare != nil) && gathered[gate.CountsWork()] == nil {
 			counts, err := source(ctx, gate, scene, false)
 			if err != nil {
@@ -97,9 +102,23 @@ func EvaluateFrom(ctx context.Context, gates []Gate, source Counter, scene Scene
 		if err != nil {
 			return nil, fmt.Errorf("gate %s of service %s: %w", gate.Name, scene.Subject.Service, err)
 		}
-		findings = append(findings, finding)
+		findings[i] = finding
 	}
 	return findings, nil
+}
+
+// inTurn is the order in which gates are evaluated: one that may need more time than
+// there is comes last, so that it costs the others nothing.
+func inTurn(gates []Gate) []int {
+	var first, last []int
+	for i, gate := range gates {
+		if gate.CatchesUp {
+			last = append(last, i)
+		} else {
+			first = append(first, i)
+		}
+	}
+	return append(first, last...)
 }
 
 // CountsWork says whether the gate counts what workers do, in place of requests.

@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,16 +17,17 @@ var tenantErrors = Gate{
 	Help: "requests of a tenant are answered with a 5xx over 1.5 times as often as by the old version beside the new one, or as before the rollout: beyond chance among all tenants, " +
 		"and not by two minutes alone; or none of its requests is answered any more. " +
 		"A tenant that was failed as much before does not fire it; where it fires, other gates may hold for the same tenant, and the rollout is rolled back",
-	Summary:  "The new version fails a tenant.",
-	From:     fromCounts,
-	Mode:     Enforce,
-	Unit:     "tenants",
-	Required: true,
-	impact:   "tenants of %s are answered with errors that they were not before",
-	Applies:  func(s *Service) bool { return hasMetrics(s) && len(s.tenantLabels()) > 0 },
-	Eval:     evalTenantErrors,
-	alertQL:  firesQL,
-	drawQL:   observedQL,
+	Summary:   "The new version fails a tenant.",
+	From:      fromCounts,
+	Mode:      Enforce,
+	Unit:      "tenants",
+	Required:  true,
+	CatchesUp: true,
+	impact:    "tenants of %s are answered with errors that they were not before",
+	Applies:   func(s *Service) bool { return hasMetrics(s) && len(s.tenantLabels()) > 0 },
+	Eval:      evalTenantErrors,
+	alertQL:   firesQL,
+	drawQL:    observedQL,
 }
 
 // namedTenants is how many are named in a reason.
@@ -47,7 +49,10 @@ func evalTenantErrors(ctx context.Context, gate Gate, scene Scene) (Finding, err
 	fold := &kept.tenants
 	fold.mu.Lock()
 	defer fold.mu.Unlock()
-	if err := fold.advance(ctx, scene); err != nil {
+	switch err := fold.advance(ctx, scene); {
+	case errors.Is(err, context.DeadlineExceeded) && kept == scene.Kept:
+		return gate.catchingUp(fold, scene), nil
+	case err != nil:
 		return Finding{}, err
 	}
 	view := tenantView{until: fold.until, times: fold.times, seen: fold.seen, scope: fold.told.at(scene.Now).scope}
@@ -57,6 +62,20 @@ func evalTenantErrors(ctx context.Context, gate Gate, scene Scene) (Finding, err
 		return f, nil
 	}
 	return f, attributeTenants(ctx, &f, fold.book, ill, scene)
+}
+
+// catchingUp is what the gate finds when time was up before all was read. What was
+// read is kept, and the next judgement goes on from there.
+func (g Gate) catchingUp(f *tenantFold, scene Scene) Finding {
+	finding := g.finding(WarmingUp)
+	finding.Since, finding.Query = scene.EvidenceFrom(), g.query(scene.Service)
+	finding.Message = "there are many tenants: "
+	if f.before != nil {
+		finding.Message += "what they were before the rollout is still being read"
+	} else {
+		finding.Message += "they are read up to " + clock(f.until) + " yet"
+	}
+	return finding
 }
 
 // JudgeTenants is what the gate finds on the counts alone: scene.Window is not

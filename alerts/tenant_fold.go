@@ -3,6 +3,7 @@ package alerts
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,8 @@ const (
 	// tenantStretch is how much of the window is read at once: the samples of a
 	// hundred thousand tenants over a whole watch need not be in memory together.
 	tenantStretch = 5 * time.Minute
+	// leastStretch is how much of it is read at once where time is short.
+	leastStretch = time.Minute
 	// tenantLag is how many intervals must have passed since a minute before it is
 	// counted: a scrape that takes long writes its samples late, under the time at
 	// which it began.
@@ -38,6 +41,7 @@ type tenantFold struct {
 	times   []time.Time // of the scrapes in which the new version told its tenants
 	seen    bool        // requests of the new version were read, whether of a tenant or not
 	told    tenantArms
+	stretch time.Duration // that is read at once; less where there was no time for it
 }
 
 // tenantFoldOf is what a fold depends on, besides the window.
@@ -68,6 +72,18 @@ type tenantArms struct {
 // advance counts the minutes that are over at scene.Now. An error leaves what was
 // counted before it, and the next call goes on from there.
 func (f *tenantFold) advance(ctx context.Context, scene Scene) error {
+	if f.stretch == 0 {
+		f.stretch = tenantStretch
+	}
+	err := f.read(ctx, scene)
+	if errors.Is(err, context.DeadlineExceeded) {
+		f.stretch = max(f.stretch/2, leastStretch)
+	}
+	return err
+}
+
+// read is advance, by stretches that are as long as there is time for.
+func (f *tenantFold) read(ctx context.Context, scene Scene) error {
 	minute := tenantMinute(scene)
 	settled := scene.Now.Add(-tenantLag * scene.Interval).Sub(scene.EvidenceFrom()).Truncate(minute)
 	until := scene.EvidenceFrom().Add(max(0, settled))
@@ -83,7 +99,7 @@ func (f *tenantFold) advance(ctx context.Context, scene Scene) error {
 		return err
 	}
 	for f.until.Before(until) {
-		to := f.until.Add(max(minute, tenantStretch.Truncate(minute)))
+		to := f.until.Add(max(minute, f.stretch.Truncate(minute)))
 		if to.After(until) {
 			to = until
 		}
@@ -123,7 +139,7 @@ func (f *tenantFold) readBefore(ctx context.Context, scene Scene, m meter) error
 	for len(b.spans) > 0 {
 		span := &b.spans[0]
 		stretch := *span
-		if stretch.To = span.From.Add(tenantStretch); stretch.To.After(span.To) {
+		if stretch.To = span.From.Add(f.stretch); stretch.To.After(span.To) {
 			stretch.To = span.To
 		}
 		reads := stretch

@@ -140,6 +140,50 @@ func TestAnInterruptedRebuildGoesOnWhereItWas(t *testing.T) {
 	require.Equal(t, fresh.book, scene.Kept.tenants.book)
 }
 
+// slowWindow has time for so many reads of one judgement.
+type slowWindow struct {
+	collector.Window
+	left int
+}
+
+func (w *slowWindow) Select(ctx context.Context, from, to time.Time, matchers ...*labels.Matcher) ([]collector.Series, error) {
+	if w.left--; w.left < 0 {
+		return nil, fmt.Errorf("read the window: %w", context.DeadlineExceeded)
+	}
+	return w.Window.Select(ctx, from, to, matchers...)
+}
+
+// Reading what a hundred thousand tenants were before takes longer than a judgement
+// has: what the others find of the version cannot wait for it.
+func TestManyTenantsKeepNoOtherGateWaiting(t *testing.T) {
+	service := apiService()
+	service.TenantLabel = "domain"
+	whole := restless(t, rand.New(rand.NewPCG(1, 12)), 20*time.Minute)
+	scene := Scene{
+		Service: service, Now: started.Add(20 * time.Minute), Interval: interval, Policy: Policy{MinRequests: 100}, Kept: &Kept{},
+		Subject: Subject{Service: "api", Version: "2", Strategy: Rolling, StartedAt: started, Baseline: Baseline{Spans: []Span{{started.Add(-20 * time.Minute), started}}}},
+	}
+	gates := []Gate{tenantErrors, outage}
+	tries := 0
+	for state := WarmingUp; state == WarmingUp; tries++ {
+		require.Less(t, tries, 100, "each judgement goes on")
+		scene.Window = &slowWindow{Window: whole, left: 14}
+		found, err := Evaluate(t.Context(), gates, scene)
+		require.NoError(t, err)
+		require.Equal(t, "outage", found[1].Gate)
+		require.False(t, found[1].State.Missing(), found[1].Message)
+		if state = found[0].State; state == WarmingUp {
+			require.Contains(t, found[0].Message, "there are many tenants: ")
+			require.True(t, found[0].Required, "nothing is promoted before")
+		}
+	}
+	require.Greater(t, tries, 3)
+	fresh := &tenantFold{}
+	scene.Window = whole
+	require.NoError(t, fresh.advance(t.Context(), scene))
+	require.Equal(t, fresh.book, scene.Kept.tenants.book, "however little is read at once")
+}
+
 // manyTenants is the embedded window with a series of each tenant, ten minutes before a
 // rollout and some after it.
 func manyTenants(b *testing.B, tenants int, begin, end time.Time) collector.Window {
