@@ -288,3 +288,25 @@ func TestALabelThatTellsNoVersionRegistersNothingWithoutEnd(t *testing.T) {
 		require.LessOrEqual(t, len(w.onRecord()), 10+1)
 	})
 }
+
+func TestARegistrationThatTakesItsTimeKeepsNoVerdictWaiting(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		other := w.register(alerts.Rolling)
+		w.stop()
+		shop := w.opts.Services[1]
+		shop.Detect = &alerts.Detect{Strategy: alerts.Rolling}
+		p := &parade{now: []string{"1"}, sightings: []alerts.Sighting{{At: time.Now().UTC().Add(-tick), Versions: []string{"1"}}}}
+		w.opts.Sight = p.sight
+		w.opts.TakeBaseline = func(ctx context.Context, gates []alerts.Gate, scene alerts.Scene, not []alerts.Span) (alerts.Baseline, error) {
+			time.Sleep(8 * time.Second)
+			return w.takeBaseline(ctx, gates, scene, not)
+		}
+		w.start()
+		p.show("1", "2")
+		w.pass(tick)
+		require.Len(t, w.onRecord(), 1, "the baseline is still being taken")
+		require.Equal(t, time.Now().UTC(), w.verdict(other.ID).AsOf, "and the other service was judged meanwhile")
+		w.pass(8 * time.Second)
+		require.Contains(t, w.onRecord(), "detected deploy 1>2")
+	}, "api", "shop")
+}

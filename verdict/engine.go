@@ -73,7 +73,7 @@ type Engine struct {
 	newest  map[string]string // by service: the id of its newest rollout
 	adopted chan struct{}     // closed when a closed rollout comes back under watch
 
-	forgot time.Time // when old rollouts were last removed; only the loop uses it
+	forgot time.Time // when old rollouts were last removed; only the loop that judges uses it
 }
 
 // A service is one whose rollouts are judged.
@@ -81,8 +81,8 @@ type service struct {
 	*alerts.Service
 	gates        []alerts.Gate
 	registering  sync.Mutex      // one registration at a time
-	usual        map[string]bool // versions that it shows and that are no news; only the loop uses it
-	bucketsKnown bool            // whether its buckets will do was found out, and said; only the loop uses it
+	usual        map[string]bool // versions that it shows and that are no news; only the loop that detects uses it
+	bucketsKnown bool            // whether its buckets will do was found out, and said; only the loop that judges uses it
 }
 
 // NewEngine takes up the rollouts that the ledger has under watch. Judging
@@ -141,12 +141,22 @@ func (e *Engine) load(ctx context.Context) error {
 	return nil
 }
 
-// Run judges once an interval until ctx ends.
+// Run judges once an interval until ctx ends, and looks for versions that nobody
+// told of beside that: to register one takes as long as its baseline and the schemas
+// of its databases, for which no verdict waits.
 func (e *Engine) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() { e.every(ctx, e.detect) })
+	loops.Go(func() { e.every(ctx, e.tick) })
+	loops.Wait()
+}
+
+// every does the work once an interval until ctx ends.
+func (e *Engine) every(ctx context.Context, do func(context.Context)) {
 	ticker := time.NewTicker(e.opts.Interval)
 	defer ticker.Stop()
 	for {
-		e.tick(ctx) // at once: what a restart took up from the ledger may be stale by now
+		do(ctx) // at once: what a restart took up from the ledger may be stale by now
 		select {
 		case <-ctx.Done():
 			return
@@ -155,11 +165,10 @@ func (e *Engine) Run(ctx context.Context) {
 	}
 }
 
-// tick looks for versions that nobody told of, and judges every rollout under watch. A service that cannot be judged costs
+// tick judges every rollout under watch. A service that cannot be judged costs
 // the others nothing: reading evidence has a deadline of half an interval.
 func (e *Engine) tick(ctx context.Context) {
 	e.checkBuckets(ctx)
-	e.detect(ctx)
 	var group errgroup.Group
 	group.SetLimit(maxJudging)
 	for _, w := range e.underWatch() {
