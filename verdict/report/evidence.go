@@ -161,7 +161,7 @@ func (d *draft) wayBack() {
 	case d.decided.Document.Verdict != verdict.Rollback:
 		d.linef("None was advised: the verdict was not to roll back.")
 	case action == nil:
-		d.linef("None was advised: the registration named no feature flag, no previous image and no commit.")
+		d.linef("None was advised: the registration named no previous image and no commit, and no feature flag that is on.")
 	default:
 		d.linef("Advised, the least costly first:")
 		d.linef("")
@@ -169,13 +169,31 @@ func (d *draft) wayBack() {
 		for i, other := range action.Alternatives {
 			d.linef("%d. %s", i+2, way(other))
 		}
+		d.besides(*action)
 	}
 	d.linef("")
 }
 
+// besides tells what became different in the databases, and what to know.
+func (d *draft) besides(a verdict.Action) {
+	if len(a.Schema)+len(a.Notes) > 0 {
+		d.linef("")
+	}
+	for _, change := range a.Schema {
+		breaks := ""
+		if change.Breaks {
+			breaks = ": **the previous version may fail on it**"
+		}
+		d.linef("- In %s %s%s", code(change.Database), plain(change.Sentence), breaks)
+	}
+	for _, note := range a.Notes {
+		d.linef("- %s", plain(note))
+	}
+}
+
 func way(a verdict.Action) string {
 	text := map[string]string{
-		"flag":   "switch off the feature flag " + codeOr(a.Flag),
+		"flag":   "switch off the feature flag " + codeOr(a.Flag) + switched(a.Switch),
 		"image":  "deploy the image " + codeOr(a.Image),
 		"revert": "revert the commit " + codeOr(a.Commit),
 	}[a.Kind]
@@ -189,6 +207,14 @@ func way(a verdict.Action) string {
 		text += "; **blocked by** " + codes(a.BlockedBy)
 	}
 	return text
+}
+
+// switched says where and how, where that is known.
+func switched(how string) string {
+	if how == "" {
+		return ""
+	}
+	return " (" + code(how) + ")"
 }
 
 func (d *draft) forPeople() {

@@ -48,7 +48,12 @@ func story() verdict.History {
 	rolledBack.Final, rolledBack.Reasons = true, []alerts.Finding{reason}
 	rolledBack.Findings = []alerts.Finding{reason, {Gate: "target_down", State: alerts.OK, Mode: alerts.Enforce, Message: "it answers"}}
 	rolledBack.Missing = []verdict.Missing{{Gate: "queue_rate", State: alerts.NoSeries, Since: noon, Blocks: []verdict.Word{verdict.Promote}, Why: "no such series"}}
-	rolledBack.Action = &verdict.Action{Kind: "flag", Flag: "checkout-v2", Alternatives: []verdict.Action{{Kind: "image", Image: "api:2.3.1", Reverse: []string{"undo.sql"}, BlockedBy: []string{"schema"}}}}
+	rolledBack.Action = &verdict.Action{
+		Kind: "flag", Flag: "checkout-v2", Switch: "redis main: SET ff:checkout-v2 false",
+		Schema: []alerts.SchemaChange{{Database: "main", Change: "column_dropped", Breaks: true, Sentence: "the column email of users is gone"}},
+		Notes:  []string{"the schema of main does not fit the previous version any more"},
+	}
+	rolledBack.Action.Alternatives = []verdict.Action{{Kind: "image", Image: "api:2.3.1", Reverse: []string{"undo.sql"}, BlockedBy: []string{"schema"}}}
 	return verdict.History{
 		Rollout: verdict.Rollout{
 			ID: "r-20261123-1200-api", Registration: registration, RegisteredAt: after(0.1), Stages: []verdict.Stage{{At: after(2), Weight: &weight}},
@@ -107,8 +112,9 @@ func TestTheDraftTellsTheStoryOfARollback(t *testing.T) {
 		"| `error_ratio` `track=canary` | firing (enforce) | 4.1 % | 1 % | 0.2 % (stable, n=9120) | 812 | 5m | 2026-11-23 12:01:00 UTC | spans and guard, 5 of 5 spans over, 68.1 of 11.5 nats | version |",
 		"```promql\nsum(rate(errors[5m])) / sum(rate(requests[5m]))\n```",
 		"| `queue_rate` | no_series | 2026-11-23 12:00:00 UTC | promote | no such series |",
-		"1. switch off the feature flag `checkout-v2`",
+		"1. switch off the feature flag `checkout-v2` (`redis main: SET ff:checkout-v2 false`)",
 		"2. deploy the image `api:2.3.1`, and run `undo.sql` in this order; **blocked by** `schema`",
+		"- In `main` the column email of users is gone: **the previous version may fail on it**\n- the schema of main does not fit the previous version any more",
 		"No picture of `target_down`: no query draws this gate.",
 		"- [ ] What was the cause?",
 	} {
@@ -285,7 +291,8 @@ func FuzzNothingFromOutsideIsMarkup(f *testing.F) {
 		finding.Gate, finding.Message, finding.Query, finding.Window, finding.Unit = hostile, hostile, hostile, hostile, hostile
 		finding.Scope = map[string]string{hostile: hostile}
 		doc.Missing[0].Gate, doc.Missing[0].Why = hostile, hostile
-		doc.Action.Flag, doc.Action.Alternatives[0].Image = hostile, hostile
+		doc.Action.Flag, doc.Action.Switch, doc.Action.Alternatives[0].Image = hostile, hostile, hostile
+		doc.Action.Schema[0].Database, doc.Action.Schema[0].Sentence, doc.Action.Notes[0] = hostile, hostile, hostile
 		series := saw()
 		series[0].Metric = labels.FromStrings("x", hostile)
 		series = append(series, promql.Series{Metric: labels.FromStrings("y", hostile), Floats: series[0].Floats})
