@@ -298,7 +298,7 @@ func TestARegistrationThatTakesItsTimeKeepsNoVerdictWaiting(t *testing.T) {
 		p := &parade{now: []string{"1"}, sightings: []alerts.Sighting{{At: time.Now().UTC().Add(-tick), Versions: []string{"1"}}}}
 		w.opts.Sight = p.sight
 		w.opts.TakeBaseline = func(ctx context.Context, gates []alerts.Gate, scene alerts.Scene, not []alerts.Span) (alerts.Baseline, error) {
-			time.Sleep(8 * time.Second)
+			<-time.After(8 * time.Second)
 			return w.takeBaseline(ctx, gates, scene, not)
 		}
 		w.start()
