@@ -342,6 +342,20 @@ func TestAHundredQueuesCostFourteenCommandsEachOnOneConnection(t *testing.T) {
 	require.Equal(t, 1, strings.Count(server.Do(t, "client", "list").(string), "name=rollwatch"))
 }
 
+func TestAThousandReadingsLeaveNothingBehind(t *testing.T) {
+	server := live.Redis(t)
+	s := newSite(t, server)
+	for i := range 10 {
+		s.enqueue(t, "ok", hibiken.Queue(fmt.Sprint("queue-", i)), hibiken.Group("group"))
+		s.enqueue(t, "ok", hibiken.Queue(fmt.Sprint("queue-", i)))
+	}
+	p := open(t, server.URL)
+	grown := live.Growth(t, func(int) {
+		require.EqualValues(t, 10, redistest.Value(t, redistest.Read(t, p), "asynq_queues"))
+	})
+	require.Less(t, grown, int64(256<<10), "bytes in a thousand readings")
+}
+
 func TestFaultsOfTheConfiguration(t *testing.T) {
 	good := asynq.Config{Name: "mail", Kind: asynq.Kind, Redis: "main"}
 	require.Empty(t, good.Validate())

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/rollwatch/rollwatch/internal/live"
 	"github.com/rollwatch/rollwatch/probes/probe"
 )
 
@@ -242,6 +244,23 @@ func TestKeepsNoConnection(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Len(t, open, 3)
+}
+
+// A thousand readings, each with a connection of its own to the balancer and to
+// a replica, leave nothing behind.
+func TestAThousandReadingsLeaveNothingBehind(t *testing.T) {
+	server := serve(t, answer(200, `{"status":"ok","version":"1.4.0","details":{"database":{"status":"up"},"redis":{"status":"up"}}}`))
+	config := &Config{URL: server.URL, Name: "api", Replicas: []string{server.URL + "/replica"}}
+	p, err := config.Open(nil)
+	require.NoError(t, err)
+	defer p.Close()
+	goroutines := runtime.NumGoroutine()
+	grown := live.Growth(t, func(int) {
+		_, err := p.Read(t.Context())
+		require.NoError(t, err)
+	})
+	require.Less(t, grown, int64(256<<10), "bytes in a thousand readings")
+	require.Less(t, runtime.NumGoroutine()-goroutines, 20)
 }
 
 func TestRequest(t *testing.T) {

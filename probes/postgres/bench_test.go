@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"net/url"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -126,15 +125,6 @@ func TestWhatACycleCosts(t *testing.T) {
 	cycles(10)
 	require.LessOrEqual(t, queryInt(t, admin, calls)-before, int64(40))
 
-	grown := heap()
-	cycles(1000)
-	require.Less(t, heap()-grown, int64(1<<20), "bytes in a thousand cycles")
-}
-
-// heap is how much memory is in use.
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
+	grown := live.Growth(t, func(int) { cycles(1) })
+	require.Less(t, grown, int64(1<<20), "bytes in a thousand cycles")
 }

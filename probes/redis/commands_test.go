@@ -61,3 +61,12 @@ func TestCommandsAreCounted(t *testing.T) {
 	require.EqualValues(t, 2, pings.Count, "one a reading")
 	require.Less(t, pings.Sum, 1.0)
 }
+
+func TestAThousandReadingsOfAServerLeaveNothingBehind(t *testing.T) {
+	server := live.Redis(t)
+	server.Do(t, "set", "k", "v")
+	p := open(t, target(server.URL))
+	grown := live.Growth(t, func(int) { redistest.ReadOnly(t, p) })
+	require.Less(t, grown, int64(256<<10), "bytes in a thousand readings")
+	require.EqualValues(t, 1101, distribution(t, redistest.ReadOnly(t, p), "redis_ping_seconds").Count, "all of them were made")
+}
