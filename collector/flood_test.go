@@ -13,6 +13,8 @@ import (
 	"github.com/rollwatch/rollwatch/collector"
 	"github.com/rollwatch/rollwatch/internal/live"
 	"github.com/rollwatch/rollwatch/probes/bullmq"
+	"github.com/rollwatch/rollwatch/probes/postgres"
+	"github.com/rollwatch/rollwatch/probes/probe"
 	"github.com/rollwatch/rollwatch/probes/redis/redistest"
 )
 
@@ -44,4 +46,36 @@ func TestAHundredThousandQueuesDropSeriesLoudly(t *testing.T) {
 	require.Greater(t, len(statuses[0].Reading.Samples), budget-100)
 	require.Greater(t, statuses[0].Dropped, uint64(queues*10), "of those that are not read, and of those that are")
 	require.Equal(t, 80_000, statuses[0].Reading.Details["queuesNotRead"])
+}
+
+// A schema for each tenant makes a hundred thousand tables, and their series were
+// asked for. The rows of the catalog are all that the statistics range over.
+func TestAHundredThousandTablesDropSeriesLoudly(t *testing.T) {
+	const tables, asked = 100_000, 2_000
+	pg := live.Postgres(t, "allow_system_table_mods=on")
+	pg.Exec(t, "CREATE TABLE tenant (id int)")
+	pg.Exec(t, fmt.Sprintf(`DO $$ DECLARE one pg_class; BEGIN
+		SELECT * INTO one FROM pg_class WHERE relname = 'tenant';
+		FOR i IN 1..%d LOOP
+			one.oid := 1000000 + i; one.relname := 'tenant_' || i; one.relfilenode := one.oid; one.relnatts := 0;
+			INSERT INTO pg_class SELECT one.*;
+		END LOOP; END $$; ANALYZE pg_class`, tables))
+	config := &postgres.Config{Name: "main", URL: probe.NewSecret(pg.URL), Tables: asked}
+	p, err := config.Open(nil)
+	require.NoError(t, err)
+	budget := collector.DefaultConfig().SeriesPerTarget
+	statuses := collector.ReadOnce(t.Context(), []collector.Target{{
+		Kind: "postgres", Name: "main", Interval: time.Minute, Timeout: time.Minute, Budget: budget, Probe: p,
+	}}, zap.NewNop())
+	require.NoError(t, statuses[0].Err)
+	require.True(t, statuses[0].Up)
+	require.Len(t, statuses[0].Reading.Samples, budget)
+	require.Greater(t, statuses[0].Dropped, uint64(asked*15-budget))
+	read := map[string]bool{}
+	for _, sample := range statuses[0].Reading.Samples {
+		read[sample.Metric.Name] = true
+	}
+	for _, name := range []string{"pg_static", "pg_connections_used", "pg_stat_database_tup_inserted", "pg_stat_replication_standbys", "pg_database_size_bytes"} {
+		require.True(t, read[name], "%s is there once: it is not what is dropped", name)
+	}
 }

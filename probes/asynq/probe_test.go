@@ -342,6 +342,24 @@ func TestAHundredQueuesCostFourteenCommandsEachOnOneConnection(t *testing.T) {
 	require.Equal(t, 1, strings.Count(server.Do(t, "client", "list").(string), "name=rollwatch"))
 }
 
+// Asynq's own Inspector asks by scripts that take as long as there are groups,
+// and deletes what has expired; a reading does neither.
+func TestNothingIsAskedThatHoldsOthersUp(t *testing.T) {
+	server := live.Redis(t)
+	s := newSite(t, server)
+	for i := range 20 {
+		s.enqueue(t, "ok", hibiken.Queue(fmt.Sprint("queue-", i)), hibiken.Group("group"))
+	}
+	p := open(t, server.URL)
+	server.Do(t, "config", "resetstat")
+	redistest.Read(t, p)
+	calls := redistest.Calls(t, server)
+	require.Positive(t, calls["llen"], "the counting counts")
+	for _, command := range []string{"keys", "scan", "eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "multi", "memory|usage", "hvals", "hgetall", "zremrangebyscore"} {
+		require.Zero(t, calls[command], command)
+	}
+}
+
 func TestAThousandReadingsLeaveNothingBehind(t *testing.T) {
 	server := live.Redis(t)
 	s := newSite(t, server)

@@ -64,6 +64,36 @@ func TestAHundredQueuesCostFourteenCommandsEachOnOneConnection(t *testing.T) {
 	require.Equal(t, 1, strings.Count(server.Do(t, "client", "list").(string), "name=rollwatch"))
 }
 
+// What holds up everybody else on the server is not asked: nothing that walks
+// over all keys but a SCAN in long steps, no script, no transaction, and the list
+// of clients once a reading, not once a queue.
+func TestNothingIsAskedThatHoldsOthersUp(t *testing.T) {
+	const queues, others, readings = 50, 20_000, 5
+	server := live.Redis(t)
+	seed(t, server, queues)
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer client.Close()
+	pipe := client.Pipeline()
+	for i := range others {
+		pipe.Set(t.Context(), fmt.Sprint("session:", i), "", 0)
+	}
+	_, err := pipe.Exec(t.Context())
+	require.NoError(t, err)
+	p := open(t, server.URL, bullmq.Config{})
+	server.Do(t, "config", "resetstat")
+	redistest.Discover(t, p)
+	for range readings {
+		redistest.ReadOnly(t, p)
+	}
+	calls := redistest.Calls(t, server)
+	require.Equal(t, readings, calls["client|list"])
+	require.LessOrEqual(t, calls["info"], readings)
+	require.LessOrEqual(t, calls["scan"], (others+queues*9)/1000+5, "a thousand keys a step")
+	for _, command := range []string{"keys", "eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "multi", "smembers", "hgetall", "monitor", "memory|usage"} {
+		require.Zero(t, calls[command], command)
+	}
+}
+
 func TestAThousandReadingsLeaveNothingBehind(t *testing.T) {
 	server := live.Redis(t)
 	seed(t, server, 10)

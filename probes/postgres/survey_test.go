@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,6 +114,75 @@ func TestSurvey(t *testing.T) {
 		require.Len(t, values(r, named("pg_stat_user_tables_n_tup_ins")), 1)
 		exec(t, admin, "ROLLBACK")
 	})
+}
+
+// What has a series for each table or index is of so many of them as were asked
+// for, those with most to do, and of no chunk: TimescaleDB makes new ones for ever.
+func TestSeriesOfTablesAreOnRequestAndBounded(t *testing.T) {
+	pg := live.Postgres(t)
+	admin := connectTo(t, pg.URL)
+	exec(t, admin, `CREATE SCHEMA _timescaledb_internal; CREATE TABLE _timescaledb_internal._hyper_1_1_chunk (id int PRIMARY KEY);
+		INSERT INTO _timescaledb_internal._hyper_1_1_chunk SELECT generate_series(1, 9000)`)
+	for i := range 12 {
+		exec(t, admin, fmt.Sprintf(`CREATE TABLE t%d (id int PRIMARY KEY); INSERT INTO t%[1]d SELECT generate_series(1, %d);
+			SET enable_seqscan = off; SELECT count(id) FROM t%[1]d WHERE id > 0`, i, 10*(i+1)))
+	}
+	inserted, scans := named("pg_stat_user_tables_n_tup_ins"), named("pg_stat_user_indexes_idx_scan_total")
+	families := func(r probe.Reading, prefix string) (n int) {
+		for _, s := range r.Samples {
+			if strings.HasPrefix(s.Metric.Name, prefix) {
+				n++
+			}
+		}
+		return n
+	}
+	of := func(tables, indexes int) probe.Reading {
+		p := openConfig(t, &Config{Name: "main", URL: probe.NewSecret(pg.URL), Tables: tables, Indexes: indexes})
+		var r probe.Reading
+		require.Eventually(t, func() bool { // statistics are written when a session ends, or a little later
+			exec(t, admin, "SELECT pg_stat_force_next_flush()")
+			discover(t, p)
+			r = read(t, p)
+			return tables == 0 || len(values(r, inserted, "relname", "t11")) == 1
+		}, 10*time.Second, 50*time.Millisecond)
+		return r
+	}
+
+	r := of(0, 0)
+	require.Zero(t, families(r, "pg_stat_user_")+families(r, "pg_statio_user_"), "nobody asked for them")
+	r = of(3, 2)
+	require.Len(t, values(r, inserted), 3)
+	for i, name := range []string{"t11", "t10", "t9"} {
+		require.EqualValues(t, 120-10*i, value(t, r, inserted, "relname", name), "the rows that were inserted, of the busiest")
+	}
+	require.LessOrEqual(t, families(r, "pg_stat_user_tables_")+families(r, "pg_statio_user_tables_"), 3*len(tableColumns))
+	require.Len(t, values(r, scans), 2)
+	require.EqualValues(t, 1, value(t, r, scans, "indexrelname", "t11_pkey"))
+	require.LessOrEqual(t, families(r, "pg_stat_user_indexes_")+families(r, "pg_statio_user_indexes_"), 2*len(indexColumns))
+
+	r = of(100, 100)
+	require.Len(t, values(r, inserted), 12, "a chunk is none of them")
+	require.Len(t, values(r, scans), 12)
+}
+
+// A database that nobody may connect to is measured for a member of pg_monitor;
+// for another role it is left out, and the others are not.
+func TestTheSizeOfADatabaseThatIsClosed(t *testing.T) {
+	pg := live.Postgres(t)
+	pg.Exec(t, "CREATE ROLE monitor LOGIN; CREATE ROLE plain LOGIN; GRANT pg_monitor TO monitor")
+	pg.Exec(t, "CREATE DATABASE closed")
+	pg.Exec(t, "REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
+	size := named("pg_database_size_bytes")
+	as := func(user string) probe.Reading {
+		p := open(t, as(t, pg.URL, url.User(user)))
+		discover(t, p)
+		return read(t, p)
+	}
+	require.Greater(t, value(t, as("monitor"), size, "datname", "closed"), 1e6)
+	r := as("plain")
+	require.Equal(t, probe.ViewRead, stateOfView(r, "sizes"))
+	require.Empty(t, values(r, size, "datname", "closed"), "not 0")
+	require.Greater(t, value(t, r, size, "datname", "app"), 1e6)
 }
 
 // Who waits for whom, for how long, and what holds vacuum back.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,4 +140,20 @@ func Processed(tb testing.TB, server *live.RedisServer) (commands, connections i
 	connections, err = strconv.Atoi(info["total_connections_received"])
 	require.NoError(tb, err)
 	return commands, connections
+}
+
+// Calls is how often each command was called since the server started, or since
+// its CONFIG RESETSTAT: by its name in lower case, as "client|list".
+func Calls(tb testing.TB, server *live.RedisServer) map[string]int {
+	tb.Helper()
+	calls := map[string]int{}
+	info := redis.ParseInfo(fmt.Sprint(server.Do(tb, "info", "commandstats")))
+	for field := range info {
+		if command, ok := strings.CutPrefix(field, "cmdstat_"); ok {
+			n, err := strconv.Atoi(info.Fields(field)["calls"])
+			require.NoError(tb, err)
+			calls[command] = n
+		}
+	}
+	return calls
 }
