@@ -44,7 +44,8 @@ type rule struct {
 }
 
 // Rules renders the gates of the services as a file of Prometheus rules, for
-// targets that are scraped at the interval. They approximate the gates where
+// targets that are scraped at the interval, and what should not be so whether or
+// not there is a rollout. They approximate the gates where
 // PromQL cannot do what they do: docs/gates.md says how far.
 func Rules(services []*Service, cfg Config, interval time.Duration) ([]byte, error) {
 	file := ruleFile{Groups: []ruleGroup{}}
@@ -57,6 +58,7 @@ func Rules(services []*Service, cfg Config, interval time.Duration) ([]byte, err
 			group := ruleGroup{Name: "rollwatch/" + service.Name + "/" + gate.Name, Rules: rules}
 			file.Groups = append(file.Groups, group)
 		}
+		file.Groups = append(file.Groups, standing(service)...)
 	}
 	text, err := yaml.MarshalWithOptions(file, yaml.UseLiteralStyleIfMultiline(true), yaml.IndentSequence(true))
 	if err != nil {

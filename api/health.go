@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -123,6 +124,9 @@ func indicate(c check) map[string]any {
 		indicator["status"] = "down"
 		indicator["message"] = c.problem
 	}
+	if c.Reading.Warning != "" {
+		indicator["warning"] = c.Reading.Warning
+	}
 	if !c.LastSuccess.IsZero() {
 		indicator["lastSuccess"] = c.LastSuccess.UTC()
 	}
@@ -130,18 +134,19 @@ func indicate(c check) map[string]any {
 }
 
 // healthJSON is the shape of draft-inadarei-api-health-check, in which a
-// target that is down and not required is a warning.
+// target that is down and not required is a warning, as is one that is up and
+// should be changed all the same.
 func healthJSON(checks []check, failed bool, version string) map[string]any {
 	details := make(map[string]any, len(checks))
 	overall := "pass"
 	for _, c := range checks {
 		entry := map[string]any{"componentType": c.Kind, "status": "pass", "observedValue": milliseconds(c.Duration), "observedUnit": "ms"}
-		if c.problem != "" {
-			entry["status"], entry["output"] = "warn", c.problem
+		if said := cmp.Or(c.problem, c.Reading.Warning); said != "" {
+			entry["status"], entry["output"] = "warn", said
 			overall = "warn"
-			if c.Required {
-				entry["status"] = "fail"
-			}
+		}
+		if c.problem != "" && c.Required {
+			entry["status"] = "fail"
 		}
 		if !c.Started.IsZero() {
 			entry["time"] = c.Started.UTC()

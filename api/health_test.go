@@ -41,6 +41,8 @@ func TestHealth(t *testing.T) {
 	lazy.Required = false
 	old := up("postgres", "main", true)
 	old.LastSuccess = time.Now().Add(-time.Hour)
+	evicts := up("bullmq", "jobs", true)
+	evicts.Reading.Warning = "the eviction policy of its Redis is allkeys-lru"
 	unread := collector.Status{Kind: "redis", Name: "main", Required: true, Interval: 15 * time.Second}
 
 	tests := []struct {
@@ -58,6 +60,7 @@ func TestHealth(t *testing.T) {
 		{"the same, not required", []collector.Status{lazy}, 200, 200, "bullmq:jobs", "140 failed jobs", "warn"},
 		{"not read for an hour", []collector.Status{old}, 503, 503, "postgres:main", "last read 1h0m", "fail"},
 		{"not read yet", []collector.Status{unread}, 503, 503, "redis:main", "not read yet", "fail"},
+		{"queues on a Redis that evicts", []collector.Status{evicts}, 200, 200, "", "", "warn"},
 		{"down for no known reason", []collector.Status{down("redis", "main", true, nil)}, 503, 503, "redis:main", "could not be read", "fail"},
 	}
 	for _, test := range tests {
@@ -103,6 +106,22 @@ func TestHealthShowsTheDetailsOfATarget(t *testing.T) {
 		require.InDelta(t, 1.5, entry["responseTime"], 0, "milliseconds")
 	}
 	require.NotContains(t, target.Reading.Details, "required")
+}
+
+func TestHealthTellsWhatShouldBeChangedOfATargetThatIsUp(t *testing.T) {
+	w := newWorld(t)
+	const warning = "the eviction policy of its Redis is allkeys-lru"
+	target := up("bullmq", "jobs", true)
+	target.Reading.Warning = warning
+	w.targets = []collector.Status{target}
+	entry := decodeAs[healthBody](t, w.do(http.MethodGet, "/health", "")).Info["bullmq:jobs"]
+	require.Equal(t, warning, entry["warning"])
+	require.Equal(t, "up", entry["status"])
+	r := request(http.MethodGet, "/health", "")
+	r.Header.Set("Accept", "application/health+json")
+	checks := decodeAs[map[string]any](t, w.send(r))["checks"].(map[string]any)["bullmq:jobs"].([]any)
+	require.Equal(t, "warn", checks[0].(map[string]any)["status"], "required and up: no failure")
+	require.Equal(t, warning, checks[0].(map[string]any)["output"])
 }
 
 func TestHealthByAccept(t *testing.T) {

@@ -33,6 +33,7 @@ type reader struct {
 	discoverErr error
 	dropping    bool            // the newest Reading was too much, and the log says so
 	denied      map[string]bool // the views of which the log has said that they are
+	warned      string          // what the log has said should be changed
 }
 
 func newReader(t Target, log *zap.Logger) *reader {
@@ -54,7 +55,7 @@ func (r *reader) inherit(old *reader) {
 	r.status = old.status
 	r.status.Required, r.status.Interval = r.target.Required, r.target.Interval
 	r.dropping = old.dropping
-	r.denied = maps.Clone(old.denied)
+	r.denied, r.warned = maps.Clone(old.denied), old.warned
 }
 
 // at is the Status at now: a Reading that is not fresh any more is left out.
@@ -202,6 +203,19 @@ func (r *reader) record(o outcome) {
 	s.LastSuccess = o.started
 	r.keep(o.reading)
 	r.tellDenied(o.reading.Views)
+	r.tellWarning(o.reading.Warning)
+}
+
+// tellWarning says once what should be changed, and when it was.
+func (r *reader) tellWarning(warning string) {
+	switch {
+	case warning == r.warned:
+	case warning != "":
+		r.log.Warn("the target is up and should be changed: " + warning)
+	default:
+		r.log.Info("the target is warned of no more")
+	}
+	r.warned = warning
 }
 
 // tellDenied says once which parts the target refuses us, and when it does no

@@ -96,6 +96,20 @@ func TestWhatIsDeniedIsNamedOnce(t *testing.T) {
 	})
 }
 
+// What should be changed of a target that is well lasts too: it is told once.
+func TestAWarningIsToldOnce(t *testing.T) {
+	p := &fakeProbe{read: func(_ context.Context, n int) (probe.Reading, error) {
+		if n > 5 {
+			return probe.Reading{}, nil
+		}
+		return probe.Reading{Warning: "its Redis evicts"}, nil
+	}}
+	scheduled(t, []Target{target("a", p)}, func(t *testing.T, _ *Schedule, log *observer.ObservedLogs) {
+		time.Sleep(10 * 15 * time.Second)
+		require.Equal(t, []string{"the target is up and should be changed: its Redis evicts", "the target is warned of no more"}, messages(log))
+	})
+}
+
 // A probe that leaves something out itself says how much: it is dropped as loudly.
 func TestWhatAProbeLeavesOutIsDroppedToo(t *testing.T) {
 	p := &fakeProbe{read: func(context.Context, int) (probe.Reading, error) { return probe.Reading{Dropped: 7}, nil }}

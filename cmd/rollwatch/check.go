@@ -73,6 +73,7 @@ type checkResult struct {
 	Required     bool           `json:"required"`
 	Milliseconds float64        `json:"milliseconds"`
 	Problem      string         `json:"problem,omitempty"`
+	Warning      string         `json:"warning,omitempty"` // what should be changed although it is up
 	Missing      []string       `json:"missing,omitempty"` // views that are denied or failed
 	Details      map[string]any `json:"details,omitempty"`
 }
@@ -81,7 +82,7 @@ func checkResults(statuses []collector.Status) []checkResult {
 	results := make([]checkResult, 0, len(statuses))
 	for _, s := range statuses {
 		r := checkResult{
-			Kind: s.Kind, Name: s.Name, State: stateUp, Required: s.Required, Problem: s.Reading.Ill, Details: s.Reading.Details,
+			Kind: s.Kind, Name: s.Name, State: stateUp, Required: s.Required, Problem: s.Reading.Ill, Warning: s.Reading.Warning, Details: s.Reading.Details,
 			Milliseconds: milliseconds(s.Duration),
 		}
 		if s.Err != nil {
@@ -120,6 +121,11 @@ func showCheck(w io.Writer, results []checkResult, notices []string, form string
 	fmt.Fprintf(&out, "%-*s  %-5s  %9s  %s\n", width, "TARGET", "STATE", "TIME", "DETAIL")
 	for _, r := range results {
 		fmt.Fprintf(&out, "%-*s  %s  %6.1f ms  %s\n", width, r.Kind+" "+r.Name, paint(r.State), r.Milliseconds, oneLine(r.detail()))
+	}
+	for _, r := range results {
+		if r.Warning != "" {
+			fmt.Fprintf(&out, "warning: %s %s: %s\n", r.Kind, r.Name, oneLine(r.Warning))
+		}
 	}
 	for _, notice := range notices {
 		fmt.Fprintln(&out, "warning:", notice)

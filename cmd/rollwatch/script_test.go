@@ -63,11 +63,12 @@ func TestStories(t *testing.T) {
 	})
 }
 
-// startRedis is the command "redis": a real server at $REDIS_URL.
+// startRedis is the command "redis": a real server at $REDIS_URL, with the
+// arguments of redis-server that are given.
 func startRedis(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	t.Helper()
-	return func(ts *testscript.TestScript, _ bool, _ []string) {
-		ts.Setenv("REDIS_URL", "redis://"+live.Redis(t).Addr+"/0")
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		ts.Setenv("REDIS_URL", "redis://"+live.Redis(t, args...).Addr+"/0")
 	}
 }
 

@@ -342,6 +342,14 @@ func TestAHundredQueuesCostFourteenCommandsEachOnOneConnection(t *testing.T) {
 	require.Equal(t, 1, strings.Count(server.Do(t, "client", "list").(string), "name=rollwatch"))
 }
 
+func TestAnEvictingRedisIsAFinding(t *testing.T) {
+	server := live.Redis(t, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+	r := redistest.Read(t, open(t, server.URL))
+	require.Zero(t, redistest.Value(t, r, "asynq_redis_noeviction"))
+	require.Equal(t, "the eviction policy of its Redis is allkeys-lru: tasks may be dropped when memory runs out; Asynq needs noeviction", r.Warning)
+	require.Empty(t, r.Ill, "nothing is lost yet")
+}
+
 // Asynq's own Inspector asks by scripts that take as long as there are groups,
 // and deletes what has expired; a reading does neither.
 func TestNothingIsAskedThatHoldsOthersUp(t *testing.T) {

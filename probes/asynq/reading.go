@@ -23,9 +23,7 @@ func reading(visits []*visit, s site, f fleet, p plan, views redis.Views, now ti
 	}
 	if safe, ok := s.info.EvictionSafe(); ok {
 		samples = append(samples, noEviction.Sample(map[bool]float64{true: 1}[safe]))
-		if !safe {
-			details["evictionPolicy"] = s.info["maxmemory_policy"] + ": Redis may drop tasks when memory runs out; Asynq needs noeviction"
-		}
+		details["evictionPolicy"] = s.info["maxmemory_policy"]
 	}
 	if s.planned {
 		samples = append(samples, schedulers.Sample(float64(len(s.schedulers))))
@@ -46,7 +44,7 @@ func reading(visits []*visit, s site, f fleet, p plan, views redis.Views, now ti
 		}
 	}
 	findings(details, visits, f)
-	return probe.Reading{Samples: samples, Views: views, Dropped: surplus * seriesOfQueue, Details: details}
+	return probe.Reading{Samples: samples, Views: views, Warning: s.info.EvictionWarning("Asynq", "tasks"), Dropped: surplus * seriesOfQueue, Details: details}
 }
 
 // seriesOfQueue is about how many series a queue has.

@@ -306,7 +306,14 @@ func TestAnEvictingRedisIsAFinding(t *testing.T) {
 	server := live.Redis(t, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
 	r := redistest.Read(t, open(t, server.URL, bullmq.Config{}))
 	require.Zero(t, redistest.Value(t, r, "bullmq_redis_noeviction"))
-	require.Contains(t, r.Details["evictionPolicy"], "allkeys-lru")
+	require.Equal(t, "allkeys-lru", r.Details["evictionPolicy"])
+	require.Equal(t, "the eviction policy of its Redis is allkeys-lru: jobs may be dropped when memory runs out; BullMQ needs noeviction", r.Warning)
+	require.Empty(t, r.Ill, "nothing is lost yet")
+
+	server.Do(t, "config", "set", "maxmemory-policy", "noeviction")
+	r = redistest.Read(t, open(t, server.URL, bullmq.Config{}))
+	require.Equal(t, 1.0, redistest.Value(t, r, "bullmq_redis_noeviction"))
+	require.Empty(t, r.Warning)
 }
 
 func TestWhatAnACLRefusesCostsOnlyItsOwnPart(t *testing.T) {

@@ -23,9 +23,7 @@ func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Vie
 	samples = append(samples, queues.Sample(float64(len(visits))))
 	if safe, ok := s.info.EvictionSafe(); ok {
 		samples = append(samples, noEviction.Sample(number(safe)))
-		if !safe {
-			details["evictionPolicy"] = s.info["maxmemory_policy"] + ": Redis may drop jobs when memory runs out; BullMQ needs noeviction"
-		}
+		details["evictionPolicy"] = s.info["maxmemory_policy"]
 	}
 	timed := 0
 	for _, v := range visits {
@@ -54,7 +52,7 @@ func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Vie
 	if r.known.fixed {
 		r.absent(details, visits)
 	}
-	return probe.Reading{Samples: samples, Views: views, Dropped: dropped, Ill: r.ill(details, visits), Details: details}
+	return probe.Reading{Samples: samples, Views: views, Warning: s.info.EvictionWarning("BullMQ", "jobs"), Dropped: dropped, Ill: r.ill(details, visits), Details: details}
 }
 
 // absent names the queues that the configuration names and that are not there.

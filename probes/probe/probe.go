@@ -104,6 +104,11 @@ type Reading struct {
 	// answered (a queue set with too many retained failures); empty when well.
 	Ill string
 
+	// Warning says what should be changed although the target is well, as of a Redis
+	// that may drop what is in its queues; empty when nothing should. It is shown in
+	// the health document and by `rollwatch check`, and takes nothing down.
+	Warning string
+
 	// Dropped is how many series the probe itself left out, of a target that has
 	// more of something than it may have: queues, tables, tenants.
 	Dropped int

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -55,6 +56,16 @@ func (i Info) Fields(field string) map[string]string {
 		}
 	}
 	return fields
+}
+
+// EvictionWarning says what is wrong with the server's eviction policy for a
+// library that keeps jobs or tasks in it, empty when nothing is or it is unknown.
+func (i Info) EvictionWarning(library, lost string) string {
+	if safe, ok := i.EvictionSafe(); !ok || safe {
+		return ""
+	}
+	return fmt.Sprintf("the eviction policy of its Redis is %s: %s may be dropped when memory runs out; %s needs noeviction",
+		i["maxmemory_policy"], lost, library)
 }
 
 // EvictionSafe says whether the server keeps every key until it is deleted or
