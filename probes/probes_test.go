@@ -95,6 +95,29 @@ func (d described) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// The unit of a family is told where its name tells it, and where only its
+// description does.
+func TestUnitsAreTold(t *testing.T) {
+	named := regexp.MustCompile(`_(seconds|bytes|ratio)(_total)?$`)
+	said := regexp.MustCompile(`\b(milliseconds|microseconds)\b`)
+	var wrong []string
+	for _, k := range probes.Kinds {
+		for _, m := range metricsOf(k) {
+			require.Contains(t, []string{"", "seconds", "bytes", "ratio", "milliseconds", "microseconds"}, m.Unit, m.Name)
+			want := m.Unit
+			if unit := named.FindStringSubmatch(m.Name); unit != nil {
+				want = unit[1]
+			} else if unit := said.FindString(m.Help); unit != "" {
+				want = unit
+			}
+			if m.Unit != want {
+				wrong = append(wrong, m.Name+": "+want)
+			}
+		}
+	}
+	require.Empty(t, wrong)
+}
+
 // Names are clean, or an established exporter's and the description says so.
 func TestNamesAreClean(t *testing.T) {
 	for _, k := range probes.Kinds {

@@ -28,3 +28,11 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// Allocated is how much the program has allocated since it began, also of what is
+// in use no more.
+func Allocated() (bytes, objects uint64) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc, m.Mallocs
+}

@@ -45,22 +45,28 @@ func benchmarkRead(b *testing.B, n int) {
 
 	var ours, bare []time.Duration
 	var cpu float64
+	var bytes, objects uint64
 	for b.Loop() {
 		start := time.Now()
 		require.NoError(b, bareRead(ctx, client, queues))
 		bare = append(bare, time.Since(start))
 
 		used := processor(b, server)
+		bytesBefore, objectsBefore := live.Allocated()
 		start = time.Now()
 		_, err := p.Read(ctx)
 		ours = append(ours, time.Since(start))
 		require.NoError(b, err)
+		bytesAfter, objectsAfter := live.Allocated()
+		bytes, objects = bytes+bytesAfter-bytesBefore, objects+objectsAfter-objectsBefore
 		cpu += processor(b, server) - used
 	}
 	b.ReportMetric(0, "ns/op") // of both together: of no use
 	b.ReportMetric(median(ours).Seconds()*1000, "ms/read")
 	b.ReportMetric(median(bare).Seconds()*1000, "ms/bare")
 	b.ReportMetric(float64(median(ours))/float64(median(bare)), "x-bare")
+	b.ReportMetric(float64(bytes)/float64(len(ours))/1024, "KiB/read")
+	b.ReportMetric(float64(objects)/float64(len(ours)), "allocs/read")
 	b.ReportMetric(cpu*1000/float64(len(ours)), "redis-cpu-ms/read")
 }
 

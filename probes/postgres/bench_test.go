@@ -68,18 +68,25 @@ func BenchmarkRead(b *testing.B) {
 		{name: "separate", read: func(ctx context.Context) error { return askApart(ctx, conn, pgx.QueryExecModeSimpleProtocol) }},
 		{name: "prepared", read: func(ctx context.Context) error { return askApart(ctx, conn, pgx.QueryExecModeCacheStatement) }},
 	}
+	var bytes, objects uint64
 	for b.Loop() {
 		for i := range sides {
+			bytesBefore, objectsBefore := live.Allocated()
 			for range inTurn {
 				start := time.Now()
 				require.NoError(b, sides[i].read(b.Context()))
 				sides[i].took = append(sides[i].took, time.Since(start))
+			}
+			if bytesAfter, objectsAfter := live.Allocated(); i == 0 {
+				bytes, objects = bytes+bytesAfter-bytesBefore, objects+objectsAfter-objectsBefore
 			}
 		}
 	}
 	b.ReportMetric(0, "ns/op") // of all together: of no use
 	ours := median(sides[0].took)
 	b.ReportMetric(ours.Seconds()*1000, "ms/read")
+	b.ReportMetric(float64(bytes)/float64(len(sides[0].took))/1024, "KiB/read")
+	b.ReportMetric(float64(objects)/float64(len(sides[0].took)), "allocs/read")
 	for _, other := range sides[1:] {
 		b.ReportMetric(median(other.took).Seconds()*1000, "ms/"+other.name)
 		b.ReportMetric(float64(ours)/float64(median(other.took)), "x-"+other.name)

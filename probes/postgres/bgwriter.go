@@ -9,8 +9,8 @@ const inMilliseconds = "In milliseconds, as postgres_exporter has it."
 var bgwriterColumns = []column{
 	background.counter("checkpoints_timed", "pg_stat_bgwriter_checkpoints_timed_total", "", "Checkpoints that were due."),
 	background.counter("checkpoints_req", "pg_stat_bgwriter_checkpoints_req_total", "", "Checkpoints that were asked for, by too much WAL among others."),
-	background.with(inMilliseconds).counter("checkpoint_write_time", "pg_stat_bgwriter_checkpoint_write_time_total", "", "Time that checkpoints spent on writing, in milliseconds."),
-	background.with(inMilliseconds).counter("checkpoint_sync_time", "pg_stat_bgwriter_checkpoint_sync_time_total", "", "Time that checkpoints spent on syncing, in milliseconds."),
+	background.with(inMilliseconds).counter("checkpoint_write_time", "pg_stat_bgwriter_checkpoint_write_time_total", "milliseconds", "Time that checkpoints spent on writing, in milliseconds."),
+	background.with(inMilliseconds).counter("checkpoint_sync_time", "pg_stat_bgwriter_checkpoint_sync_time_total", "milliseconds", "Time that checkpoints spent on syncing, in milliseconds."),
 	background.counter("buffers_checkpoint", "pg_stat_bgwriter_buffers_checkpoint_total", "", "Buffers that checkpoints wrote."),
 	background.counter("buffers_clean", "pg_stat_bgwriter_buffers_clean_total", "", "Buffers that the background writer wrote."),
 	background.counter("maxwritten_clean", "pg_stat_bgwriter_maxwritten_clean_total", "", "Times that the background writer stopped because it had written too much."),
@@ -41,8 +41,8 @@ var checkpointerColumns = []column{
 	checkpointer.counter("restartpoints_timed", "pg_stat_checkpointer_restartpoints_timed_total", "", "Restartpoints that were due; on standbys."),
 	checkpointer.counter("restartpoints_req", "pg_stat_checkpointer_restartpoints_req_total", "", "Restartpoints that were asked for."),
 	checkpointer.counter("restartpoints_done", "pg_stat_checkpointer_restartpoints_done_total", "", "Restartpoints that were performed."),
-	checkpointer.with("Since PostgreSQL 17; in milliseconds, as postgres_exporter has it.").counter("write_time", "pg_stat_checkpointer_write_time_total", "", "Time that checkpoints spent on writing, in milliseconds."),
-	checkpointer.with("Since PostgreSQL 17; in milliseconds, as postgres_exporter has it.").counter("sync_time", "pg_stat_checkpointer_sync_time_total", "", "Time that checkpoints spent on syncing, in milliseconds."),
+	checkpointer.with("Since PostgreSQL 17; in milliseconds, as postgres_exporter has it.").counter("write_time", "pg_stat_checkpointer_write_time_total", "milliseconds", "Time that checkpoints spent on writing, in milliseconds."),
+	checkpointer.with("Since PostgreSQL 17; in milliseconds, as postgres_exporter has it.").counter("sync_time", "pg_stat_checkpointer_sync_time_total", "milliseconds", "Time that checkpoints spent on syncing, in milliseconds."),
 	checkpointer.counter("buffers_written", "pg_stat_checkpointer_buffers_written_total", "", "Buffers that checkpoints wrote."),
 }
 

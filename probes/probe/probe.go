@@ -49,7 +49,7 @@ const (
 type Metric struct {
 	Name   string   // as exposed, with unit and _total suffix
 	Type   Type     //
-	Unit   string   // base unit: "seconds", "bytes", "ratio", or "" for a count
+	Unit   string   // "seconds", "bytes", "ratio", an exporter's own ("milliseconds"), or "" for a count
 	Labels []string // besides `target`, which every series carries
 	Help   string   // one sentence
 	Source string   // the view, command or key it is read from

@@ -34,12 +34,12 @@ var (
 		Help: "Calls of the command that ended in an error.", Source: "INFO commandstats failed_calls", Note: mostCalled,
 	}
 	commandPercentiles = &probe.Metric{
-		Name: "redis_latency_percentiles_usec", Type: probe.Summary, Labels: commandLabels,
+		Name: "redis_latency_percentiles_usec", Type: probe.Summary, Unit: "microseconds", Labels: commandLabels,
 		Help: "How long calls of the command took, in microseconds, since the start.", Source: "INFO latencystats",
 		Note: "In microseconds, as redis_exporter has it. " + mostCalled,
 	}
 	commandLatency = &probe.Metric{
-		Name: "redis_commands_latencies_usec", Type: probe.Histogram, Labels: commandLabels,
+		Name: "redis_commands_latencies_usec", Type: probe.Histogram, Unit: "microseconds", Labels: commandLabels,
 		Help: "How long calls of the command took, in microseconds.", Source: "LATENCY HISTOGRAM; since Redis 7",
 		Note: "In microseconds, as redis_exporter has it. " + mostCalled,
 	}
