@@ -57,41 +57,44 @@ const oldAfter = time.Minute
 // that are asked of a queue: what waits too long, what is stuck, what has
 // nobody to work on it, what fails.
 func findings(details map[string]any, visits []*visit, f fleet) {
-	ask := func(question string, of func(*visit) (float64, any)) {
-		if named := probe.Worst(visits, of); named != nil {
+	ask := func(question string, much func(*visit) float64, say func(*visit) any) {
+		if named := probe.Worst(visits, much, say); named != nil {
 			details[question] = named
 		}
 	}
-	ask("old", func(v *visit) (float64, any) {
+	ask("old", func(v *visit) float64 {
 		if v.waited < oldAfter {
-			return 0, nil
+			return 0
 		}
-		return v.waited.Seconds(), map[string]any{"queue": v.name, "seconds": math.Round(v.waited.Seconds())}
+		return v.waited.Seconds()
+	}, func(v *visit) any {
+		return map[string]any{"queue": v.name, "seconds": math.Round(v.waited.Seconds())}
 	})
-	ask("stuck", func(v *visit) (float64, any) {
-		tasks, why := v.stuck()
-		return tasks, map[string]any{"queue": v.name, "why": why}
+	ask("stuck", func(v *visit) float64 {
+		tasks, _ := v.stuck()
+		return float64(tasks)
+	}, func(v *visit) any {
+		tasks, what := v.stuck()
+		return map[string]any{"queue": v.name, "why": fmt.Sprintf("%d %s", tasks, what)}
 	})
-	ask("unserved", func(v *visit) (float64, any) {
-		if waits := v.lengths[pending].Val(); f.known && f.by[v.name] == 0 {
-			return float64(waits), map[string]any{"queue": v.name, "pending": waits}
+	ask("unserved", func(v *visit) float64 {
+		if f.known && f.by[v.name] == 0 {
+			return float64(v.lengths[pending].Val())
 		}
-		return 0, nil
-	})
-	ask("failing", func(v *visit) (float64, any) {
-		given := v.lengths[archived].Val()
-		return float64(given), map[string]any{"queue": v.name, "archived": given}
-	})
+		return 0
+	}, func(v *visit) any { return map[string]any{"queue": v.name, "pending": v.lengths[pending].Val()} })
+	ask("failing", func(v *visit) float64 { return float64(v.lengths[archived].Val()) },
+		func(v *visit) any { return map[string]any{"queue": v.name, "archived": v.lengths[archived].Val()} })
 }
 
 // stuck is what does not move although it should, and how much of it.
-func (v *visit) stuck() (tasks float64, why string) {
+func (v *visit) stuck() (tasks int64, what string) {
 	late := v.late[0].Val() + v.late[1].Val()
 	switch expired := v.expired.Val(); {
 	case expired > 0:
-		return float64(expired), fmt.Sprintf("%d active tasks whose server is gone", expired)
+		return expired, "active tasks whose server is gone"
 	case late > 0:
-		return float64(late), fmt.Sprintf("%d tasks are past their time", late)
+		return late, "tasks are past their time"
 	default:
 		return 0, ""
 	}

@@ -15,31 +15,35 @@ const oldAfter = time.Minute
 // that are asked of a queue: what waits too long, what is stuck, what has
 // nobody to work on it, what fails.
 func (r *reader) findings(details map[string]any, visits []*visit) {
-	ask := func(question string, of func(*visit) (float64, any)) {
-		if named := probe.Worst(visits, of); named != nil {
+	ask := func(question string, much func(*visit) float64, say func(*visit) any) {
+		if named := probe.Worst(visits, much, say); named != nil {
 			details[question] = named
 		}
 	}
 	schedules := r.schedules.Load()
-	ask("old", func(v *visit) (float64, any) {
+	ask("old", func(v *visit) float64 {
 		if v.waited < oldAfter {
-			return 0, nil
+			return 0
 		}
-		return v.waited.Seconds(), map[string]any{"queue": v.name, "seconds": math.Round(v.waited.Seconds())}
+		return v.waited.Seconds()
+	}, func(v *visit) any {
+		return map[string]any{"queue": v.name, "seconds": math.Round(v.waited.Seconds())}
 	})
-	ask("stuck", func(v *visit) (float64, any) {
-		jobs, why := v.stuck(schedules)
-		return jobs, map[string]any{"queue": v.name, "why": why}
+	ask("stuck", func(v *visit) float64 {
+		jobs, _ := v.stuck(schedules)
+		return float64(jobs)
+	}, func(v *visit) any {
+		jobs, what := v.stuck(schedules)
+		return map[string]any{"queue": v.name, "why": fmt.Sprintf("%d %s", jobs, what)}
 	})
-	ask("unserved", func(v *visit) (float64, any) {
-		if waits := v.line(); v.staffed && v.crew.workers == 0 && waits > 0 {
-			return float64(waits), map[string]any{"queue": v.name, "waiting": waits}
+	ask("unserved", func(v *visit) float64 {
+		if v.staffed && v.crew.workers == 0 {
+			return float64(v.line())
 		}
-		return 0, nil
-	})
-	ask("failing", func(v *visit) (float64, any) {
-		return float64(v.count[failed]), map[string]any{"queue": v.name, "failed": v.count[failed]}
-	})
+		return 0
+	}, func(v *visit) any { return map[string]any{"queue": v.name, "waiting": v.line()} })
+	ask("failing", func(v *visit) float64 { return float64(v.count[failed]) },
+		func(v *visit) any { return map[string]any{"queue": v.name, "failed": v.count[failed]} })
 }
 
 // line is how many jobs a worker could take.
@@ -48,7 +52,7 @@ func (v *visit) line() int64 {
 }
 
 // stuck is what does not move although it should, and how much of it.
-func (v *visit) stuck(s *schedules) (jobs float64, why string) {
+func (v *visit) stuck(s *schedules) (jobs int64, what string) {
 	overdue := int64(0)
 	if v.overdue != nil {
 		overdue = v.overdue.Val()
@@ -59,11 +63,11 @@ func (v *visit) stuck(s *schedules) (jobs float64, why string) {
 	}
 	switch {
 	case v.left() > 0:
-		return float64(v.left()), fmt.Sprintf("%d active jobs on which nobody works", v.left())
+		return v.left(), "active jobs on which nobody works"
 	case overdue > 0:
-		return float64(overdue), fmt.Sprintf("%d delayed jobs are past their time", overdue)
+		return overdue, "delayed jobs are past their time"
 	case late > 0:
-		return float64(late), fmt.Sprintf("%d job schedulers are past their time", late)
+		return late, "job schedulers are past their time"
 	default:
 		return 0, ""
 	}
