@@ -55,10 +55,10 @@ func TestAHundredThousandTablesDropSeriesLoudly(t *testing.T) {
 	pg := live.Postgres(t, "allow_system_table_mods=on")
 	pg.Exec(t, "CREATE TABLE tenant (id int)")
 	pg.Exec(t, fmt.Sprintf(`DO $$ DECLARE one pg_class; BEGIN
-		SELECT * INTO one FROM pg_class WHERE relname = 'tenant';
+		one := (SELECT c FROM pg_class c WHERE relname = 'tenant');
 		FOR i IN 1..%d LOOP
 			one.oid := 1000000 + i; one.relname := 'tenant_' || i; one.relfilenode := one.oid; one.relnatts := 0;
-			INSERT INTO pg_class SELECT one.*;
+			INSERT INTO pg_class VALUES (one.*);
 		END LOOP; END $$; ANALYZE pg_class`, tables))
 	config := &postgres.Config{Name: "main", URL: probe.NewSecret(pg.URL), Tables: asked}
 	p, err := config.Open(nil)
