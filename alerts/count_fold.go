@@ -18,6 +18,11 @@ import (
 // which it began.
 const settledAfter = 2
 
+// countStretch is how much of the window is read at once: the samples of very many
+// series over a whole watch need not be in memory together, nor be read in one
+// judgement.
+const countStretch = 15 * time.Minute
+
 // A countFold is what the gates of one rollout have counted so far, so that each
 // judgement reads only what is new. It is nothing but a cache: made anew it reads
 // everything again and is the same. It may be used by several judgements at a time.
@@ -49,40 +54,55 @@ type newestOf map[uint64]collector.Series
 func (n newestOf) add(series []collector.Series) {
 	for _, s := range series {
 		s.Points = s.Points[len(s.Points)-1:]
-		n[s.Labels.Hash()] = s
+		if hash := s.Labels.Hash(); len(n[hash].Points) == 0 || n[hash].Points[0].T < s.Points[0].T {
+			n[hash] = s // what is read again is older
+		}
 	}
 }
 
 func (n newestOf) series() []collector.Series { return slices.Collect(maps.Values(n)) }
 
 // gather reads what is new, and counts from the start of the rollout to scene.Now.
+// An error leaves what was counted before it, and the next call goes on from there.
 func (f *countFold) gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if of := countFoldOfScene(scene); f.ticker == nil || f.of != of || scene.Now.Before(f.until) {
 		f.forget(scene)
 	}
-	all, fresh, err := f.read(ctx, scene)
-	if err != nil {
-		return Counts{}, err
-	}
-	told := tell(scene, all.requests)
-	if f.counted() && !(told.same(f.told) && slices.Equal(all.edges(told), f.edges)) {
-		f.forget(scene) // it was counted into other arms
-		if all, fresh, err = f.read(ctx, scene); err != nil {
+	for {
+		to := f.until.Add(countStretch)
+		if last := scene.Now.Add(-settledAfter * scene.Interval); !to.Before(last) {
+			to = scene.Now
+		}
+		all, fresh, err := f.read(ctx, scene, to)
+		if err != nil {
 			return Counts{}, err
 		}
-		told = tell(scene, all.requests)
+		told := tell(scene, all.requests)
+		if f.counted() && !(told.same(f.told) && slices.Equal(all.edges(told), f.edges)) {
+			f.recount(scene) // it was counted into other arms
+			continue
+		}
+		told.byPod = byPod
+		f.told, f.edges = told, all.edges(told)
+		if to.Before(scene.Now) {
+			f.settle(fresh, to)
+			continue
+		}
+		return f.finish(all, fresh, scene), nil
 	}
-	told.byPod = byPod
-	f.told, f.edges = told, all.edges(told)
+}
+
+// finish counts what is new up to scene.Now, of which the newest is not settled yet.
+func (f *countFold) finish(all, fresh read, scene Scene) Counts {
 	f.settle(fresh, scene.Now.Add(-settledAfter*scene.Interval))
 	t := f.ticker.fork(f.until)
 	rest := fresh.after(f.until)
-	rest.into(t, told, f.edges, scene.Now)
+	rest.into(t, f.told, f.edges, scene.Now)
 	rest.ups = withMore(f.ups, rest.ups)
-	rest.sources(t, told)
-	return Counts{Ticks: t.finish(), Edges: f.edges, Scope: told.scope, Why: all.why(told)}, nil
+	rest.sources(t, f.told)
+	return Counts{Ticks: t.finish(), Edges: f.edges, Scope: f.told.scope, Why: all.why(f.told)}
 }
 
 func countFoldOfScene(scene Scene) countFoldOf {
@@ -91,22 +111,30 @@ func countFoldOfScene(scene Scene) countFoldOf {
 }
 
 func (f *countFold) forget(scene Scene) {
-	f.of, f.until = countFoldOfScene(scene), scene.Subject.StartedAt.Add(-lookback*scene.Interval)
+	f.of = countFoldOfScene(scene)
+	f.requests, f.buckets, f.unlabeled = newestOf{}, newestOf{}, false
+	f.recount(scene)
+}
+
+// recount begins to count anew. Which series there are is known still, or what made
+// it begin anew would do so again.
+func (f *countFold) recount(scene Scene) {
+	f.until = scene.Subject.StartedAt.Add(-lookback * scene.Interval)
 	f.ticker = newTicker(Span{From: scene.Subject.StartedAt}, collector.NewCounter(scene.Interval), scene.Interval)
-	f.requests, f.buckets, f.ups, f.unlabeled = newestOf{}, newestOf{}, map[uint64]collector.Series{}, false
+	f.ups = map[uint64]collector.Series{}
 }
 
 // counted says whether anything was counted for good.
 func (f *countFold) counted() bool { return len(f.ticker.ticks) > 0 }
 
-// read returns what is new since f.until, and with its newest points everything
-// that was ever there.
-func (f *countFold) read(ctx context.Context, scene Scene) (all, fresh read, err error) {
+// read returns what is new from f.until up to a time, and with its newest points
+// everything that was ever there.
+func (f *countFold) read(ctx context.Context, scene Scene, to time.Time) (all, fresh read, err error) {
 	m, err := scene.Service.meter()
 	if err != nil {
 		return read{}, read{}, err
 	}
-	if fresh, err = readRaw(ctx, scene, m, Span{From: f.until, To: scene.Now}); err != nil {
+	if fresh, err = readRaw(ctx, scene, m, Span{From: f.until, To: to}); err != nil {
 		return read{}, read{}, err
 	}
 	f.requests.add(fresh.requests)

@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -125,4 +126,31 @@ func TestWhatIsKeptIsWhatWouldBeCountedAnew(t *testing.T) {
 			}
 		})
 	}
+}
+
+// With very many series a whole watch cannot be read within one judgement: each goes
+// on where the one before was.
+func TestACountThatWasInterruptedGoesOnWhereItWas(t *testing.T) {
+	window := collector.NewMemory()
+	for tick := range 360 {
+		at := time.Unix(0, 0).Add(time.Duration(tick) * interval)
+		lset := labels.FromStrings(model.MetricNameLabel, "http_request_duration_seconds_count", "job", "api", "instance", "a:1", "status_code", "200")
+		require.NoError(t, window.Append(at, lset, float64(10*tick)))
+	}
+	scene := Scene{
+		Window: window, Service: apiService(), Interval: interval, Grace: time.Minute, Now: time.Unix(0, 0).Add(90 * time.Minute),
+		Subject: Subject{Service: "api", Version: "2", Strategy: Rolling, StartedAt: time.Unix(0, 0).Add(time.Minute)},
+	}
+	whole, err := Gather(t.Context(), scene)
+	require.NoError(t, err)
+	scene.Kept = &Kept{}
+	tries := 0
+	var counts Counts
+	for err = errors.New("not yet"); err != nil && tries < 20; tries++ {
+		scene.Window = &brokenWindow{Window: window, left: 9} // one stretch, and a part of the next
+		counts, err = Gather(t.Context(), scene)
+	}
+	require.NoError(t, err)
+	require.Greater(t, tries, 2)
+	require.Equal(t, whole, counts)
 }

@@ -134,7 +134,7 @@ func (c *sitting) missing() []Missing {
 	missing := []Missing{}
 	for _, f := range c.findings {
 		why := c.uncovered(f)
-		if why == "" && !f.State.Missing() {
+		if f.State == alerts.Firing || why == "" && !f.State.Missing() {
 			continue
 		}
 		m := Missing{Gate: f.Gate, State: f.State, Since: f.Since, Why: cmp.Or(why, stateInWords(f.State))}
