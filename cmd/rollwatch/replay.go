@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"time"
 
@@ -14,17 +15,19 @@ import (
 
 	"github.com/rollwatch/rollwatch/alerts"
 	"github.com/rollwatch/rollwatch/collector"
+	"github.com/rollwatch/rollwatch/probes/probe"
 	"github.com/rollwatch/rollwatch/verdict"
 )
 
 // A replayCommand is what the flags of `rollwatch replay` say.
 type replayCommand struct {
-	dataDir    string // empty: that of the configuration
-	prometheus string // empty: the window in dataDir
-	file       string // of a rollout, in place of the ledger
-	startedAt  string
-	until      string
-	reg        verdict.Registration
+	dataDir        string // empty: that of the configuration
+	prometheus     string
+	prometheusFile string // holds it; both empty: the window in dataDir
+	file           string // of a rollout, in place of the ledger
+	startedAt      string
+	until          string
+	reg            verdict.Registration
 }
 
 func newReplayCommand() *cobra.Command {
@@ -55,6 +58,7 @@ again.`,
 	flags := cmd.Flags()
 	flags.StringVar(&r.dataDir, "data-dir", "", "folder of the ledger and the window (default: data_dir of the configuration)")
 	flags.StringVar(&r.prometheus, "prometheus.url", "", "judge on the past that this server holds")
+	flags.StringVar(&r.prometheusFile, "prometheus.url-file", "", "the same, of an address with a password: the file that holds it")
 	flags.StringVar(&r.file, "file", "", "the rollout, as JSON")
 	flags.StringVar(&r.reg.Service, "service", "", "the service of a rollout that is not on record")
 	flags.StringVar(&r.reg.Version, "version", "", "its version")
@@ -208,12 +212,36 @@ func readRollout(path string) (verdict.History, error) {
 	return history, nil
 }
 
-// window opens the past.
-func (r replayCommand) window(end time.Time) (collector.Window, func() error, error) {
-	if r.prometheus != "" {
+// remote opens the past of a Prometheus. A password is never on a command line: every
+// process of the machine could read it there.
+func (r replayCommand) remote() (*collector.Remote, error) {
+	if r.prometheusFile == "" {
+		if address, err := url.Parse(r.prometheus); err == nil && address.User != nil {
+			return nil, usage("--prometheus.url: it holds a password; write the address in a file, and name that in --prometheus.url-file")
+		}
 		remote, err := collector.NewRemote(r.prometheus)
 		if err != nil {
-			return nil, nil, usage("--prometheus.url: %w", err)
+			return nil, usage("--prometheus.url: %w", err)
+		}
+		return remote, nil
+	}
+	address, err := probe.ReadSecretFile(r.prometheusFile)
+	if err != nil {
+		return nil, usage("--prometheus.url-file: %w", err)
+	}
+	remote, err := collector.NewRemote(address.Reveal())
+	if err != nil {
+		return nil, usage("--prometheus.url-file: %w", err)
+	}
+	return remote, nil
+}
+
+// window opens the past.
+func (r replayCommand) window(end time.Time) (collector.Window, func() error, error) {
+	if r.prometheus != "" || r.prometheusFile != "" {
+		remote, err := r.remote()
+		if err != nil {
+			return nil, nil, err
 		}
 		return remote, func() error { remote.Close(); return nil }, nil
 	}
