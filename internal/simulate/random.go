@@ -87,9 +87,13 @@ const (
 	Published Seeds = "published"
 )
 
+// drawing is how often seeds were drawn anew: whenever a gate was changed after
+// somebody had seen the published page.
+const drawing = "2"
+
 // source makes the random numbers of one run of a cell: they depend on nothing else.
 func (s Seeds) source(cell string, run int) *rand.Rand {
 	h := fnv.New64a()
-	h.Write([]byte(string(s) + "/" + cell))
+	h.Write([]byte(string(s) + drawing + "/" + cell))
 	return rand.New(rand.NewPCG(h.Sum64(), uint64(run)))
 }
