@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // A parade is the versions that a service showed, reading by reading: what a
 // window would hold.
 type parade struct {
+	mu        sync.Mutex
 	sightings []alerts.Sighting
 	now       []string // what is shown from now on
 	broken    error
@@ -39,6 +41,8 @@ func inParade(t *testing.T, story func(t *testing.T, w *world, p *parade)) {
 
 // sight adds what is shown at the end of the span, as the newest scrape would.
 func (p *parade) sight(_ context.Context, _ alerts.Scene, span alerts.Span) ([]alerts.Sighting, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.broken != nil {
 		return nil, p.broken
 	}
@@ -55,7 +59,18 @@ func (p *parade) sight(_ context.Context, _ alerts.Scene, span alerts.Span) ([]a
 }
 
 // show sets the versions that the service shows from the next reading on.
-func (p *parade) show(versions ...string) { p.now = versions }
+func (p *parade) show(versions ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now = versions
+}
+
+// breakWith has the readings fail from now on; nil: not any more.
+func (p *parade) breakWith(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken = err
+}
 
 // onRecord are the rollouts, oldest first, as kind previous>version.
 func (w *world) onRecord() []string {
@@ -246,10 +261,10 @@ func TestAWayBackThatTheToolToldOfIsNotDetected(t *testing.T) {
 func TestAWindowThatCannotBeReadCostsTheJudgementNothing(t *testing.T) {
 	inParade(t, func(t *testing.T, w *world, p *parade) {
 		r, _ := w.registerVersion("2")
-		p.broken = errors.New("window is away")
+		p.breakWith(errors.New("window is away"))
 		w.pass(time.Hour)
 		require.Equal(t, Continue, w.verdict(r.ID).Verdict)
-		p.broken = nil
+		p.breakWith(nil)
 		p.show("3")
 		w.pass(2 * tick)
 		require.Equal(t, []string{"deploy >2"}, w.onRecord(), "it may be what the tool calls 2")
@@ -301,8 +316,8 @@ func TestARegistrationThatTakesItsTimeKeepsNoVerdictWaiting(t *testing.T) {
 			<-time.After(8 * time.Second)
 			return w.takeBaseline(ctx, gates, scene, not)
 		}
-		w.start()
 		p.show("1", "2")
+		w.start()
 		w.pass(tick)
 		require.Len(t, w.onRecord(), 1, "the baseline is still being taken")
 		require.Equal(t, time.Now().UTC(), w.verdict(other.ID).AsOf, "and the other service was judged meanwhile")
