@@ -18,7 +18,7 @@ run: build ## Run the daemon; ARGS=--config.file=rollwatch.yml
 	@bin/rollwatch serve $(ARGS)
 
 test: setup ## Install what is missing and run every test on real servers; PKG=./alerts/... narrows it
-	go test -race -timeout=$(TIMEOUT) $(PKG)
+	go test -race -parallel=6 -timeout=$(TIMEOUT) $(PKG)
 
 lint: ## Check format, code, modules and rule files
 	@$(SETUP) tools golangci-lint prometheus
