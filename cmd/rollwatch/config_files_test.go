@@ -57,7 +57,7 @@ func TestAConfigurationMustBeARegularFile(t *testing.T) {
 // A file that is no configuration at all must not keep a reload, and with it
 // the end of the daemon, waiting.
 func TestThousandsOfFaultsAreFoundInTime(t *testing.T) {
-	for _, keys := range []int{10_000, 40_000} {
+	took := func(keys int) time.Duration {
 		var text strings.Builder
 		for i := range keys {
 			fmt.Fprintf(&text, "unknown%d: 1\n", i)
@@ -66,9 +66,12 @@ func TestThousandsOfFaultsAreFoundInTime(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o600))
 		began := time.Now()
 		_, err := configLoader{file: file, lookup: environment(nil)}.load()
-		t.Logf("%d unknown keys: %s", keys, time.Since(began))
 		require.Error(t, err)
 		require.Less(t, len(strings.Split(err.Error(), "\n")), 60)
-		require.Less(t, time.Since(began), 5*time.Second)
+		return time.Since(began)
 	}
+	took(1000) // what is made once
+	few, many := took(4000), took(40_000)
+	t.Logf("4,000 unknown keys: %s, 40,000: %s", few, many)
+	require.Less(t, many, 40*few, "it does not grow with the square")
 }

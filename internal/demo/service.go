@@ -45,7 +45,7 @@ func startService(version string, database *pgxpool.Pool) (*service, error) {
 			Name:        "http_request_duration_seconds",
 			Help:        "Duration of HTTP requests.",
 			ConstLabels: prometheus.Labels{"version": version},
-			Buckets:     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
+			Buckets:     prometheus.ExponentialBuckets(.001, 1.5, 19), // to 1.5 s, near enough to tell three times any p99
 		}, []string{"method", "route", "status_code"}),
 	}
 	registry := prometheus.NewRegistry()
