@@ -20,6 +20,7 @@ import (
 // Every query of every dashboard finds data on a real Prometheus that scraped
 // the daemon while a rollout was being watched.
 func TestEveryPanelShowsData(t *testing.T) {
+	t.Parallel()
 	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	shop, deployer, redis, pg := openShop(t), openDeployer(t, secret), live.Redis(t), live.Postgres(t)
 	enqueueOne(t, redis.Addr)

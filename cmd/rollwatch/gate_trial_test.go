@@ -12,6 +12,7 @@ import (
 // The stories of the gates, each from series to verdict, by the command with which
 // operators test theirs; and the format that they were promised.
 func TestTheStoriesOfTheGates(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/gates/*.yml")
 	require.NoError(t, err)
 	files = slices.DeleteFunc(files, func(f string) bool { return filepath.Base(f) == "rollwatch.yml" })
