@@ -113,11 +113,11 @@ func TestWhatIsKeptIsWhatWouldBeCountedAnew(t *testing.T) {
 				if scene.Now.Before(scene.Subject.StartedAt) {
 					continue
 				}
-				kept, err := Gather(t.Context(), scene)
+				kept, err := gather(t.Context(), scene, false)
 				require.NoError(t, err)
 				anew := scene
 				anew.Kept = nil
-				want, err := Gather(t.Context(), anew)
+				want, err := gather(t.Context(), anew, false)
 				require.NoError(t, err)
 				require.Equal(t, want, kept, "after %d ticks", tick)
 				for _, p := range late {
@@ -141,14 +141,14 @@ func TestACountThatWasInterruptedGoesOnWhereItWas(t *testing.T) {
 		Window: window, Service: apiService(), Interval: interval, Grace: time.Minute, Now: time.Unix(0, 0).Add(90 * time.Minute),
 		Subject: Subject{Service: "api", Version: "2", Strategy: Rolling, StartedAt: time.Unix(0, 0).Add(time.Minute)},
 	}
-	whole, err := Gather(t.Context(), scene)
+	whole, err := gather(t.Context(), scene, false)
 	require.NoError(t, err)
 	scene.Kept = &Kept{}
 	tries := 0
 	var counts Counts
 	for err = errors.New("not yet"); err != nil && tries < 20; tries++ {
 		scene.Window = &brokenWindow{Window: window, left: 9} // one stretch, and a part of the next
-		counts, err = Gather(t.Context(), scene)
+		counts, err = gather(t.Context(), scene, false)
 	}
 	require.NoError(t, err)
 	require.Greater(t, tries, 2)

@@ -93,8 +93,8 @@ type Tick struct {
 }
 
 // Counts are the raw differences of everything that count gates need, tick by
-// tick in order of time. They come from the window of a Scene (Gather, and
-// GatherWork for the gates on workers) or from a simulation.
+// tick in order of time. They come from the window of a Scene, or from a
+// simulation (EvaluateFrom).
 type Counts struct {
 	Ticks  []Tick
 	Edges  []float64         // upper bucket edges in seconds, ascending, without +Inf

@@ -144,7 +144,7 @@ func TestRulesDifferFromTheJudgeOnlyAsDocumented(t *testing.T) {
 		for tick := 24; tick < ticks; tick++ {
 			scene.Now = time.Unix(0, 0).Add(time.Duration(tick) * interval)
 			e.at(t, scene.Now)
-			counts, err := Gather(t.Context(), scene)
+			counts, err := gather(t.Context(), scene, false)
 			require.NoError(t, err)
 			for _, gate := range []Gate{errorRatio.tuned(Tuning{}), outage.tuned(Tuning{})} {
 				judged := gate.Assess(counts, scene).State == Firing

@@ -56,10 +56,11 @@ func (k *Kept) weigh(g Gate, c Comparison, pairs []pair, scene Scene) evidence {
 // fold is the fold of that name: a new one where nothing is kept, or where other
 // things are compared now.
 func (k *Kept) fold(name string, c Comparison, scene Scene) *fold {
-	kept, fresh := k.folds[name], newFold(c, scene)
+	kept, fresh := k.folds[name], emptyFold(c, scene)
 	if kept != nil && kept.comparesAs(fresh) {
 		return kept
 	}
+	fresh.restart()
 	if k.folds == nil {
 		k.folds = map[string]*fold{}
 	}
@@ -103,12 +104,17 @@ type remainder struct {
 }
 
 func newFold(c Comparison, scene Scene) *fold {
-	f := &fold{
+	f := emptyFold(c, scene)
+	f.restart()
+	return f
+}
+
+// emptyFold says what a fold compares, before it begins.
+func emptyFold(c Comparison, scene Scene) *fold {
+	return &fold{
 		sides: len(c.Sides), work: c.Terms.work, settles: c.settles(), leastShare: c.Material,
 		excused: c.testOf(c.Terms.R0, scene), any: c.testOf(1, scene),
 	}
-	f.restart()
-	return f
 }
 
 // comparesAs says whether both compare the same things.

@@ -19,12 +19,9 @@ import (
 // what is new in it.
 const lookback = 4
 
-// Gather reads the counts of the rollout from the window, from its start to
-// scene.Now.
-func Gather(ctx context.Context, scene Scene) (Counts, error) { return gather(ctx, scene, false) }
-
-// gather reads the counts, where it is asked for by instance besides: that is
-// costly where there are many, and only needed when a gate fires.
+// gather reads the counts of the rollout from the window, from its start to
+// scene.Now, where it is asked for by instance besides: that is costly where there
+// are many, and only needed when a gate fires.
 func gather(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
 	fold := &countFold{}
 	if scene.Kept != nil && !byPod {

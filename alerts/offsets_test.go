@@ -122,7 +122,7 @@ func TestAScrapeAtTheEdgeOfASlotIsNeitherMissedNorTwice(t *testing.T) {
 	scene := scrapedScene(t,
 		scraped{instance: "a:1", track: canaryTrack, offset: -300 * time.Millisecond, jitter: 600 * time.Millisecond, requests: 60, errors: constant(0)},
 		scraped{instance: "b:1", track: stableTrack, offset: 4 * time.Second, requests: 300, errors: constant(0)})
-	counts, err := Gather(t.Context(), at(scene, 10*time.Minute))
+	counts, err := gather(t.Context(), at(scene, 10*time.Minute), false)
 	require.NoError(t, err)
 	for _, tick := range counts.Ticks[1 : len(counts.Ticks)-1] {
 		require.Equal(t, 60.0, tick.Subject.Requests, tick.At)

@@ -76,7 +76,7 @@ func TestEachPresetReadsWhatItsInstrumentationExposes(t *testing.T) {
 		service := apiService()
 		service.Metrics.Preset = preset.Name
 		scene := sceneOf(t, service, 5*time.Minute, all)
-		counts, err := Gather(t.Context(), scene)
+		counts, err := gather(t.Context(), scene, false)
 		require.NoError(t, err)
 		require.Equal(t, []float64{0.1}, counts.Edges, preset.Name)
 		var sum Tally

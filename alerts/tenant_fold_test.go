@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,11 +109,12 @@ func TestAKeptFoldIsARebuiltOne(t *testing.T) {
 type brokenWindow struct {
 	collector.Window
 	left int
+	err  error // nil: any
 }
 
 func (w *brokenWindow) Select(ctx context.Context, from, to time.Time, matchers ...*labels.Matcher) ([]collector.Series, error) {
 	if w.left--; w.left < 0 {
-		return nil, errors.New("the window is gone")
+		return nil, cmp.Or(w.err, errors.New("the window is gone"))
 	}
 	return w.Window.Select(ctx, from, to, matchers...)
 }
@@ -140,19 +142,6 @@ func TestAnInterruptedRebuildGoesOnWhereItWas(t *testing.T) {
 	require.Equal(t, fresh.book, scene.Kept.tenants.book)
 }
 
-// slowWindow has time for so many reads of one judgement.
-type slowWindow struct {
-	collector.Window
-	left int
-}
-
-func (w *slowWindow) Select(ctx context.Context, from, to time.Time, matchers ...*labels.Matcher) ([]collector.Series, error) {
-	if w.left--; w.left < 0 {
-		return nil, fmt.Errorf("read the window: %w", context.DeadlineExceeded)
-	}
-	return w.Window.Select(ctx, from, to, matchers...)
-}
-
 // Reading what a hundred thousand tenants were before takes longer than a judgement
 // has: what the others find of the version cannot wait for it.
 func TestManyTenantsKeepNoOtherGateWaiting(t *testing.T) {
@@ -167,7 +156,7 @@ func TestManyTenantsKeepNoOtherGateWaiting(t *testing.T) {
 	tries := 0
 	for state := WarmingUp; state == WarmingUp; tries++ {
 		require.Less(t, tries, 100, "each judgement goes on")
-		scene.Window = &slowWindow{Window: whole, left: 14}
+		scene.Window = &brokenWindow{Window: whole, left: 14, err: fmt.Errorf("read the window: %w", context.DeadlineExceeded)}
 		found, err := Evaluate(t.Context(), gates, scene)
 		require.NoError(t, err)
 		require.Equal(t, "outage", found[1].Gate)

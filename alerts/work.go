@@ -45,12 +45,8 @@ func countsCompletions(s *Service) bool {
 	return s.Completions != "" && (tracked || s.VersionLabel != "")
 }
 
-// GatherWork reads what the workers of the rollout did from the window, from its
+// gatherWork reads what the workers of the rollout did from the window, from its
 // start to scene.Now.
-func GatherWork(ctx context.Context, scene Scene) (Counts, error) {
-	return gatherWork(ctx, scene, false)
-}
-
 func gatherWork(ctx context.Context, scene Scene, byPod bool) (Counts, error) {
 	span := Span{From: scene.Subject.StartedAt, To: scene.Now}
 	r, err := readWork(ctx, scene, span)

@@ -177,7 +177,7 @@ func TestATickWithoutOneArmIsLeftOutOfBoth(t *testing.T) {
 		}
 	}
 	scene := workScene(t, workerService(), 10*time.Minute, canary, instance("stable", "a:1", 0, 60, 1, 4))
-	counts, err := GatherWork(t.Context(), scene)
+	counts, err := gatherWork(t.Context(), scene, false)
 	require.NoError(t, err)
 	seen, seconds := 0, 0.0
 	for _, tick := range counts.Ticks {
