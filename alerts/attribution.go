@@ -19,6 +19,10 @@ func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, source C
 		f.blame(Dependency, down+" was down when it began")
 		return nil
 	}
+	if g.suffersAlike(g.Count(g, counts, scene), f.Since, counts, scene) {
+		f.blame(Dependency, "the old version beside it is not better beyond chance")
+		return nil
+	}
 	if counts, err = source(ctx, g, scene, true); err != nil {
 		return err
 	}

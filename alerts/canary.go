@@ -34,7 +34,7 @@ const slowRequests = 0.01
 // edge of the buckets it counts the requests that took longer.
 var canaryLatency = Gate{
 	Name:    "canary_latency",
-	Help:    "requests to the new version are slow more often than those to the old one beside it, over all bucket edges: over 1.5 times, beyond chance, not by one minute alone, and more than 1 % of them",
+	Help:    "requests to the new version are slow more often than those to the old one beside it, over all bucket edges from 1.5 x the baseline's p99 on: over 1.5 times, beyond chance, not by one minute alone, and surely more than 1 % of them",
 	Summary: "The new version is slower than the old one beside it.",
 	From:    fromBuckets,
 	Mode:    Enforce,
@@ -44,7 +44,7 @@ var canaryLatency = Gate{
 	Compare: func(counts Counts) Comparison {
 		c := Comparison{Material: slowRequests, Noun: "slow requests", Missing: counts.Why, Terms: ofRequests}
 		for i, edge := range counts.Edges {
-			c.Sides = append(c.Sides, Side{Name: "requests slower than " + seconds(edge), Of: func(t Tally) (n, bad float64) {
+			c.Sides = append(c.Sides, Side{Name: "requests slower than " + seconds(edge), Beyond: edge, Of: func(t Tally) (n, bad float64) {
 				if i >= len(t.Slower) {
 					return t.Timed, 0
 				}

@@ -38,7 +38,7 @@ type Comparison struct {
 	Terms      Terms
 	Dispersion Dispersion
 	Settles    time.Duration // how long the new version has for its first events, from its first exposure on
-	Material   float64       // share of what the new version is exposed to that must be bad on a side, for it to roll anything back
+	Material   float64       // share of what the new version is exposed to that must be bad on a side, beyond chance, for it to roll anything back
 }
 
 // A Side is one way in which the new version may be worse.
@@ -46,6 +46,7 @@ type Side struct {
 	Name    string
 	Of      func(Tally) (n, bad float64)
 	ByQueue func(Work) (exposure, events float64) // in place of Of: strata that have the same effect
+	Beyond  float64                               // seconds, where what is bad took longer than that; else 0
 }
 
 // A pair is a tick in which both arms were read.
@@ -209,7 +210,10 @@ func (c Comparison) reason(f Finding, e evidence) string {
 	case Firing:
 		return fmt.Sprintf("%s: %s, beyond chance also without the worst minute", say, c.Terms.proven)
 	case Pending:
-		if e.logE >= sequential.Needed(compareAlpha) {
+		switch needed := sequential.Needed(compareAlpha); {
+		case e.least >= needed && e.logE >= needed:
+			return fmt.Sprintf("%s: worse beyond chance, but it is not proven that over %g%% of them are", say, 100*c.Material)
+		case e.logE >= needed:
 			return say + ": worse beyond chance, but not yet without the worst minute"
 		}
 		return say + ": worse, but not yet beyond chance"

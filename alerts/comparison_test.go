@@ -238,5 +238,67 @@ func TestASlownessOfFewRequestsOnlyPends(t *testing.T) {
 	few := tail(0.005)
 	require.Equal(t, Pending, few.State, few.Message)
 	require.Greater(t, few.Evidence.LeastLogE, few.Evidence.Needed, "it is proven")
+	require.Contains(t, few.Message, "it is not proven that over 1% of them are")
 	require.Equal(t, Firing, tail(0.02).State)
+
+	lucky := Tick{At: time.Unix(0, 0).Add(3 * time.Minute), Subject: Tally{Seen: true}, Control: Tally{Seen: true}}
+	counts := Counts{Edges: []float64{1}, Ticks: []Tick{lucky, lucky, lucky}}
+	for i := range counts.Ticks { // nine of 600, while nobody else is slow
+		tick := &counts.Ticks[i]
+		tick.At = tick.At.Add(time.Duration(i) * time.Minute)
+		tick.Subject.Timed, tick.Subject.Slower = 200, []float64{3}
+		tick.Control.Timed, tick.Control.Slower = 1800, []float64{0}
+	}
+	f := verdictAt(canaryLatency, counts, 5*time.Minute+interval)
+	require.Equal(t, Pending, f.State, "more than one in a hundred so far, but it may be half of that: %s", f.Message)
+}
+
+// A third slower, and many times as many of the few requests take over 250 ms. The
+// 99th percentile is what the user calls slow: that moved by a third.
+func TestASmallShiftOfTheLatencyOnlyPends(t *testing.T) {
+	shifted := func(p99 float64) Finding {
+		counts := sideBySide{20, 180, func(time.Duration) (float64, float64) { return 0.03, 0.003 }}.watched(rand.New(rand.NewPCG(6, 6)), 6*time.Minute)
+		counts.Edges = []float64{0.25, 1}
+		for i := range counts.Ticks { // no request takes over a second
+			counts.Ticks[i].Subject.Slower[1], counts.Ticks[i].Control.Slower[1] = 0, 0
+		}
+		scene := sceneAt(6 * time.Minute)
+		scene.Subject.Baseline.P99 = p99
+		return canaryLatency.compare(counts, scene)
+	}
+	f := shifted(0.2)
+	require.Equal(t, Pending, f.State, f.Message)
+	require.Regexp(t, "^requests slower than 250ms 3.*: worse, but not yet beyond chance$", f.Message)
+	require.Equal(t, Firing, shifted(0.15).State, "250 ms is over 1.5 times as much")
+	f = shifted(1)
+	require.Equal(t, Pending, f.State, "no edge lies high enough to roll back by: %s", f.Message)
+}
+
+// What is left when a minute is left out is judged as if it had not been: an effect
+// that begins after it begins no later for it.
+func TestAMinuteThatIsLeftOutTakesNoTime(t *testing.T) {
+	scene := sceneAt(10 * time.Minute)
+	ill := func(from, to time.Duration) func(time.Duration) (float64, float64) {
+		return func(at time.Duration) (float64, float64) {
+			if at > from && at <= to {
+				return 0.05, 0
+			}
+			return 0, 0
+		}
+	}
+	with := verdictAt(canaryErrors, sideBySide{20, 180, ill(time.Minute, 4*time.Minute)}.watched(rand.New(rand.NewPCG(1, 1)), 4*time.Minute), 4*time.Minute)
+	require.Greater(t, with.Evidence.LeastLogE, 0.0)
+
+	c := canaryErrors.Compare(Counts{})
+	f := newFold(c, scene)
+	tick := Tick{Subject: Tally{Seen: true, Requests: 300, Errors: 5}, Control: Tally{Seen: true, Requests: 2700}}
+	var pairs []pair
+	for i := range 8 {
+		tick.At = scene.warm().Add(time.Duration(i+1) * interval)
+		p, ok := c.pair(tick, scene.warm())
+		require.True(t, ok)
+		pairs = append(pairs, p)
+	}
+	rest := newFold(c, scene)
+	require.InDelta(t, rest.weigh(pairs[:4]).logE, f.weigh(pairs).least, 1e-9, "four of eight like ticks are left")
 }

@@ -25,6 +25,10 @@ type Gate struct {
 	InGrace  bool // may fire while the rollout warms up
 	Required bool // its missing keeps a rollout from being promoted
 
+	// ProvesLimit says of a gate on counts that the share itself must be over Limit
+	// beyond chance, since the baseline's is too small for the guard to excuse any luck.
+	ProvesLimit bool
+
 	// RequireDetectable is the ratio to the baseline that so much traffic must be
 	// able to prove before a rollout is promoted; 0: whatever it proves will do,
 	// nil: as the judge says.

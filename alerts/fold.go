@@ -72,6 +72,7 @@ func (k *Kept) fold(name string, c Comparison, scene Scene) *fold {
 // one that is shown the same pairs.
 type fold struct {
 	sides      int
+	matter     []bool // sides by which a version may be rolled back; the others make it pend
 	work       bool
 	settles    bool
 	leastShare float64         // see Comparison.Material
@@ -84,7 +85,6 @@ type fold struct {
 	main       []*sequential.Process
 	hints      []*sequential.Process
 	hinted     int // pairs that the hints have seen
-	logs       []float64
 	logE       float64
 	since      time.Time // when logE first reached what is needed
 	// But for one minute: the evidence of each test.
@@ -93,6 +93,7 @@ type fold struct {
 
 // An omission is what a test finds without one minute or the other.
 type omission struct {
+	sides   []bool // that are tested
 	without map[time.Time]*remainder
 	gains   [][]float64 // by side, of the minute that begins with each pair and is over
 }
@@ -112,7 +113,7 @@ func newFold(c Comparison, scene Scene) *fold {
 // emptyFold says what a fold compares, before it begins.
 func emptyFold(c Comparison, scene Scene) *fold {
 	return &fold{
-		sides: len(c.Sides), work: c.Terms.work, settles: c.settles(), leastShare: c.Material,
+		sides: len(c.Sides), matter: c.matter(scene), work: c.Terms.work, settles: c.settles(), leastShare: c.Material,
 		excused: c.testOf(c.Terms.R0, scene), any: c.testOf(1, scene),
 	}
 }
@@ -122,27 +123,39 @@ func (f *fold) comparesAs(other *fold) bool {
 	same := func(a, b sequential.Test) bool {
 		return a.R0 == b.R0 && a.Horizon == b.Horizon && a.Dispersion == b.Dispersion && slices.Equal(a.Effects, b.Effects)
 	}
-	return f.sides == other.sides && f.work == other.work && f.leastShare == other.leastShare && same(f.excused, other.excused) && same(f.any, other.any)
+	return slices.Equal(f.matter, other.matter) && f.work == other.work && f.leastShare == other.leastShare && same(f.excused, other.excused) && same(f.any, other.any)
 }
 
 // restart forgets every pair.
 func (f *fold) restart() {
+	all := slices.Repeat([]bool{true}, f.sides)
 	*f = fold{
-		sides: f.sides, work: f.work, settles: f.settles, leastShare: f.leastShare, taking: f.taking, edges: f.edges, excused: f.excused, any: f.any,
+		sides: f.sides, matter: f.matter, work: f.work, settles: f.settles, leastShare: f.leastShare, taking: f.taking, edges: f.edges, excused: f.excused, any: f.any,
 		sum:  evidence{sum: make([]sequential.Tick, max(1, f.sides)), settling: f.settles},
-		logs: make([]float64, f.sides),
-		main: begin(f.excused, f.sides), hints: begin(f.any, f.sides),
-		excusedLess: omission{map[time.Time]*remainder{}, make([][]float64, f.sides)},
-		anyLess:     omission{map[time.Time]*remainder{}, make([][]float64, f.sides)},
+		main: begin(f.excused, f.matter), hints: begin(f.any, all),
+		excusedLess: omission{f.matter, map[time.Time]*remainder{}, make([][]float64, f.sides)},
+		anyLess:     omission{all, map[time.Time]*remainder{}, make([][]float64, f.sides)},
 	}
 }
 
-func begin(test sequential.Test, sides int) []*sequential.Process {
-	processes := make([]*sequential.Process, sides)
-	for i := range processes {
-		processes[i] = test.Start()
+// begin begins the test of those sides; of the others there is none.
+func begin(test sequential.Test, sides []bool) []*sequential.Process {
+	processes := make([]*sequential.Process, len(sides))
+	for i, tested := range sides {
+		if tested {
+			processes[i] = test.Start()
+		}
 	}
 	return processes
+}
+
+// observe shows them a pair.
+func observe(processes []*sequential.Process, p pair) {
+	for i, process := range processes {
+		if process != nil {
+			process.Observe(p.sides[i]...)
+		}
+	}
 }
 
 // take adds one pair.
@@ -152,11 +165,8 @@ func (f *fold) take(p pair) {
 		return
 	}
 	f.sum.add(p)
-	for i, side := range p.sides {
-		f.main[i].Observe(side...)
-		f.logs[i] = f.main[i].LogE()
-	}
-	if f.logE = sequential.Average(f.logs...); f.since.IsZero() && f.logE >= sequential.Needed(compareAlpha) {
+	observe(f.main, p)
+	if f.logE = average(f.main); f.since.IsZero() && f.logE >= sequential.Needed(compareAlpha) {
 		f.since = p.at
 	}
 }
@@ -176,19 +186,14 @@ func (f *fold) weigh(pairs []pair) evidence {
 		e.settling = false
 		return e
 	}
-	e.logE, e.least, e.since = f.logE, f.logE, f.since
-	for i, l := range f.logs {
-		e.material = e.material || l >= sequential.Needed(compareAlpha) && f.sum.sum[i].Events >= f.leastShare*f.sum.sum[i].Exposure
-	}
-	for i, l := range f.logs {
-		if l > f.logs[e.worst] {
-			e.worst = i
-		}
+	e.logE, e.least, e.since, e.hint = f.logE, f.logE, f.since, f.hint()
+	if e.worst = strongest(f.hints); f.logE >= sequential.Needed(compareAlpha) {
+		e.worst, e.material = strongest(f.main), f.isMaterial()
 	}
 	if total := e.sum[e.worst]; !f.work {
 		e.n, e.controlN = total.Exposure, total.ControlExposure
 	}
-	if e.hint = f.hint(); e.hint >= sequential.Needed(suspectAlpha) {
+	if e.hint >= sequential.Needed(suspectAlpha) {
 		e.hint = f.leastWithout(f.any, &f.anyLess, e.worst)
 	}
 	if f.logE >= sequential.Needed(compareAlpha) {
@@ -209,19 +214,48 @@ func (f *fold) beginsWith(pairs []pair) bool {
 // are taken.
 func (f *fold) hint() float64 {
 	for ; f.hinted < len(f.pairs); f.hinted++ {
-		for i, process := range f.hints {
-			process.Observe(f.pairs[f.hinted].sides[i]...)
-		}
+		observe(f.hints, f.pairs[f.hinted])
 	}
 	return average(f.hints)
 }
 
+// isMaterial says whether a side that proves harm by itself shows as much of it as
+// matters, and that not by luck.
+func (f *fold) isMaterial() bool {
+	for i, process := range f.main {
+		if process == nil || process.LogE() < sequential.Needed(compareAlpha) {
+			continue
+		}
+		if total := f.sum.sum[i]; f.leastShare == 0 || guard(Ratio{total.Exposure, total.Events}, f.leastShare) >= suspicion {
+			return true
+		}
+	}
+	return false
+}
+
+// average is the evidence of all sides that are tested; none where no side is.
 func average(processes []*sequential.Process) float64 {
-	logs := make([]float64, len(processes))
-	for i, p := range processes {
-		logs[i] = p.LogE()
+	logs := make([]float64, 0, 16) // more than buckets have edges, mostly
+	for _, p := range processes {
+		if p != nil {
+			logs = append(logs, p.LogE())
+		}
+	}
+	if len(logs) == 0 {
+		return 0
 	}
 	return sequential.Average(logs...)
+}
+
+// strongest is the side that says most.
+func strongest(processes []*sequential.Process) int {
+	side, most := 0, math.Inf(-1)
+	for i, p := range processes {
+		if p != nil && p.LogE() > most {
+			side, most = i, p.LogE()
+		}
+	}
+	return side
 }
 
 // leastWithout is the evidence with that minute left out which says most: what
@@ -264,23 +298,18 @@ func (f *fold) minutes(test sequential.Test, o *omission, side int) []float64 {
 	return gains
 }
 
-// leaving is the evidence but that of the minute from a time on: then time passes,
-// and nothing is seen.
+// leaving is the evidence but that of the minute from a time on, as if there had
+// been no such minute.
 func (f *fold) leaving(test sequential.Test, o *omission, minute time.Time) float64 {
 	rest := o.without[minute]
 	if rest == nil {
-		rest = &remainder{processes: begin(test, f.sides)}
+		rest = &remainder{processes: begin(test, o.sides)}
 		o.without[minute] = rest
 	}
 	for ; rest.seen < len(f.pairs); rest.seen++ {
 		p := f.pairs[rest.seen]
-		left := !p.at.Before(minute) && p.at.Before(minute.Add(oneBlip))
-		for i, process := range rest.processes {
-			if left {
-				process.Observe()
-			} else {
-				process.Observe(p.sides[i]...)
-			}
+		if p.at.Before(minute) || !p.at.Before(minute.Add(oneBlip)) {
+			observe(rest.processes, p)
 		}
 	}
 	return average(rest.processes)

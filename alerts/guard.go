@@ -9,6 +9,11 @@ import (
 // is as good as its baseline gets there in one window of 100,000 at most.
 var guardNeeded = math.Log(1e5)
 
+// limitNeeded is what n*KL(q, limit) must reach of a gate that proves its limit: a
+// service whose requests are bad as often as the limit allows gets there in one
+// window of 1,000 at most.
+var limitNeeded = math.Log(1e3)
+
 // surely is the highest ratio that is weighed; at 1 the divergence is undefined.
 const surely = 1 - 1e-9
 
@@ -75,19 +80,29 @@ func telling(frozen, control Ratio, limit, enough float64) Ratio {
 	return Ratio{}
 }
 
-// minDetectable is the smallest ratio to the baseline whose expected guard
+// provenOver says whether the window proves that the share is over the limit, of a
+// gate that has to.
+func (g Gate) provenOver(window Ratio) bool {
+	return !g.ProvesLimit || guard(window, g.Limit) >= limitNeeded
+}
+
+// minDetectable is the smallest ratio to the baseline whose expected evidence
 // proves it over n requests and which is over the limit; 0 when none does.
-func minDetectable(n, base, limit float64) float64 {
-	if n*divergence(surely, base) < guardNeeded {
+func (g Gate) minDetectable(n, base float64) float64 {
+	proves := func(share float64) bool {
+		window := Ratio{N: n, Bad: share * n}
+		return guard(window, base) >= guardNeeded && g.provenOver(window)
+	}
+	if n == 0 || !proves(surely) {
 		return 0
 	}
 	low, high := base, surely
 	for range 60 {
-		if mid := (low + high) / 2; n*divergence(mid, base) < guardNeeded {
-			low = mid
-		} else {
+		if mid := (low + high) / 2; proves(mid) {
 			high = mid
+		} else {
+			low = mid
 		}
 	}
-	return max(high, limit) / base
+	return max(high, g.Limit) / base
 }

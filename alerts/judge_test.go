@@ -186,14 +186,52 @@ func TestSpansAndGuardAreWhatTheyAreSaidToBe(t *testing.T) {
 func TestTheLeastThatCouldBeFoundIsProvenAndNoLess(t *testing.T) {
 	for _, n := range []float64{300, 1000, 1e5, 1e7} {
 		const base, limit = 0.002, 0.01
-		least := minDetectable(n, base, limit)
+		least := errorRatio.minDetectable(n, base)
 		require.GreaterOrEqual(t, least*base, limit)
 		require.GreaterOrEqual(t, n*divergence(least*base, base), guardNeeded-1e-6)
 		if least*base > limit {
 			require.Less(t, n*divergence(0.99*least*base, base), guardNeeded)
 		}
 	}
-	require.Zero(t, minDetectable(1, 0.002, 0.01), "one request proves nothing")
+	require.Zero(t, errorRatio.minDetectable(1, 0.002), "one request proves nothing")
+}
+
+// One slow request in each minute is over 1 % of 60, and next to nothing was slower
+// before: that may be the luck of a service of which one in 200 is slow.
+func TestAFewSlowRequestsAreNoP99(t *testing.T) {
+	slow := func(each float64) Finding {
+		scene := simulated(Ratio{N: 7200, Bad: 0})
+		scene.Subject.Baseline = Baseline{Timed: 7200, Edges: []float64{1}, Buckets: []float64{7200}, P99: 0.2, Edge: 1}
+		counts := Counts{Edges: []float64{1}}
+		for at := interval; at <= 10*time.Minute; at += interval {
+			tally := Tally{Seen: true, Requests: 15, Timed: 15, Slower: []float64{0}}
+			if at%time.Minute == 0 {
+				tally.Slower[0] = each
+			}
+			counts.Ticks = append(counts.Ticks, Tick{At: started.Add(at), Source: SourceUp, Subject: tally})
+		}
+		scene.Now = started.Add(10 * time.Minute)
+		return latencyP99.Judge(counts, scene)
+	}
+	few := slow(1)
+	require.Equal(t, Pending, few.State)
+	require.Greater(t, few.Evidence.Guard, few.Evidence.Needed)
+	require.Contains(t, few.Message, "so few that it may be luck (n=300)")
+	require.Equal(t, Firing, slow(4).State)
+	require.Greater(t, few.MinDetectable*few.Baseline.Value, 0.03, "what so few requests can prove of the limit")
+}
+
+// A canary of one percent has 60 requests in five minutes: the one of them that fails
+// is 1.7 %, and says nothing.
+func TestALoneErrorIsNoCrossing(t *testing.T) {
+	for _, c := range []struct {
+		window  Ratio
+		crossed bool
+	}{
+		{Ratio{60, 1}, false}, {Ratio{60, 2}, true}, {Ratio{99, 1}, false}, {Ratio{100, 1}, false}, {Ratio{100, 1.5}, true}, {Ratio{1, 1}, false}, {Ratio{0, 0}, false},
+	} {
+		require.Equal(t, c.crossed, errorRatio.crossed(c.window), "%v", c.window)
+	}
 }
 
 // severity orders the states of a gate that sees traffic.

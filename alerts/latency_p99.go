@@ -16,7 +16,7 @@ import (
 // rather than for the percentile, which buckets only guess.
 var latencyP99 = Gate{
 	Name:     "latency_p99",
-	Help:     "in each span of the window more than 1 % of the requests are slower than the first bucket edge at or above factor x the baseline's p99, and in all too many to be the baseline's luck",
+	Help:     "in each span of the window more than 1 % of the requests are slower than the first bucket edge at or above factor x the baseline's p99, and in all too many to be luck",
 	Summary:  "Requests are far slower than before the rollout.",
 	From:     fromBuckets,
 	Mode:     Enforce,
@@ -27,6 +27,8 @@ var latencyP99 = Gate{
 	Required: true,
 	Applies:  hasLatency,
 	Count:    countSlow,
+
+	ProvesLimit: true,
 }
 
 // coarse is how far the edge may lie above what was wanted before the gate

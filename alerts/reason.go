@@ -40,6 +40,8 @@ func (g Gate) reason(f Finding, signal Signal) string {
 	case e.Guard < e.Needed:
 		return fmt.Sprintf("%s > %s, too few to tell from the baseline of %s (%s, evidence %.1f of %.1f)",
 			share, g.figure(g.Limit), g.figure(f.Baseline.Value), n, e.Guard, e.Needed)
+	case e.SpansOver == e.Spans:
+		return fmt.Sprintf("%s > %s, but so few that it may be luck (%s)", share, g.figure(g.Limit), n)
 	default:
 		return fmt.Sprintf("%s > %s, but not for %s yet (%s, %d of %d spans)",
 			share, g.figure(g.Limit), f.Window, n, e.SpansOver, e.Spans)

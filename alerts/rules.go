@@ -92,10 +92,15 @@ func (g Gate) countRules(service *Service, interval time.Duration) ([]rule, erro
 	labels := map[string]string{"gate": g.Name, "service": service.Name}
 
 	n, q, p := recordedTotal+own, recordedRatio+own, recordedBase+own
-	guard := fmt.Sprintf("%[1]s * (\n  (%[2]s > %[3]s)\n  * ln(%[2]s / %[3]s)\n  + (1 - %[2]s)\n  * ln((1 - %[2]s) / (1 - %[3]s))\n)", n, q, p)
 	base := fmt.Sprintf("clamp(max(%s) or vector(%s), 1e-9, 1 - 1e-9)", parts.baseline, number(g.Limit/2))
 
+	against := func(p string) string {
+		return fmt.Sprintf("%[1]s * (\n  (%[2]s > %[3]s)\n  * ln(%[2]s / %[3]s)\n  + (1 - %[2]s)\n  * ln((1 - %[2]s) / (1 - %[3]s))\n)", n, q, p)
+	}
 	expr := []string{q + " > " + number(g.Limit), recordedGuard + own + " >= " + number(guardNeeded)}
+	if g.ProvesLimit {
+		expr = append(expr, against(number(g.Limit))+" >= "+number(limitNeeded))
+	}
 	for i := range k {
 		span := parts.ratio(width, time.Duration(i)*width)
 		expr = append(expr, fmt.Sprintf("on () (\n%s\n) > %s", indent(span), number(g.Limit)))
@@ -104,7 +109,7 @@ func (g Gate) countRules(service *Service, interval time.Duration) ([]rule, erro
 		{Record: recordedTotal, Expr: parts.total(g.For, 0), Labels: labels},
 		{Record: recordedRatio, Expr: "clamp_max(\n" + indent(parts.ratio(g.For, 0)) + ",\n  1 - 1e-9\n)", Labels: labels},
 		{Record: recordedBase, Expr: base, Labels: labels},
-		{Record: recordedGuard, Expr: guard, Labels: labels},
+		{Record: recordedGuard, Expr: against(p), Labels: labels},
 		g.alert(service, strings.Join(expr, "\nand "), 0),
 	}, nil
 }

@@ -111,6 +111,18 @@ func (c Comparison) lasts(scene Scene) time.Duration {
 	return longestWatch
 }
 
+// matter says which sides may roll a version back. What is slow is so by the user's
+// own measure, the 99th percentile: it has to lie as far above the baseline's as the
+// other rates may. A small shift makes many times as many of the few requests that
+// were slow anyway.
+func (c Comparison) matter(scene Scene) []bool {
+	matter := make([]bool, len(c.Sides))
+	for i, side := range c.Sides {
+		matter[i] = side.Beyond == 0 || side.Beyond >= c.Terms.R0*scene.Subject.Baseline.P99
+	}
+	return matter
+}
+
 // detectable is the smallest times the control's rate (of completions: so many
 // times less) that so much exposure would be expected to prove; 0 when none would.
 func (c Comparison) detectable(total sequential.Tick) float64 {
