@@ -270,8 +270,23 @@ func TestASmallShiftOfTheLatencyOnlyPends(t *testing.T) {
 	require.Equal(t, Pending, f.State, f.Message)
 	require.Regexp(t, "^requests slower than 250ms 3.*: worse, but not yet beyond chance$", f.Message)
 	require.Equal(t, Firing, shifted(0.15).State, "250 ms is over 1.5 times as much")
-	f = shifted(1)
-	require.Equal(t, Pending, f.State, "no edge lies high enough to roll back by: %s", f.Message)
+}
+
+// Buckets that end below what counts as slow tell no more than their last edge does.
+func TestTheLastEdgeOfCoarseBucketsMatters(t *testing.T) {
+	scene := sceneAt(time.Minute)
+	scene.Subject.Baseline.P99 = 0.2
+	for _, c := range []struct {
+		edges  []float64
+		matter []bool
+	}{
+		{[]float64{0.05, 0.25, 0.5, 1}, []bool{false, false, true, true}},
+		{[]float64{0.05, 0.25}, []bool{false, true}},
+		{nil, []bool{}},
+	} {
+		require.Equal(t, c.matter, canaryLatency.Compare(Counts{Edges: c.edges}).matter(scene))
+	}
+	require.Equal(t, []bool{true}, canaryErrors.Compare(Counts{}).matter(scene))
 }
 
 // What is left when a minute is left out is judged as if it had not been: an effect

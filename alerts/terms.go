@@ -114,11 +114,11 @@ func (c Comparison) lasts(scene Scene) time.Duration {
 // matter says which sides may roll a version back. What is slow is so by the user's
 // own measure, the 99th percentile: it has to lie as far above the baseline's as the
 // other rates may. A small shift makes many times as many of the few requests that
-// were slow anyway.
+// were slow anyway. Where the buckets end below that, the last edge has to do.
 func (c Comparison) matter(scene Scene) []bool {
 	matter := make([]bool, len(c.Sides))
 	for i, side := range c.Sides {
-		matter[i] = side.Beyond == 0 || side.Beyond >= c.Terms.R0*scene.Subject.Baseline.P99
+		matter[i] = i == len(c.Sides)-1 || side.Beyond == 0 || side.Beyond >= c.Terms.R0*scene.Subject.Baseline.P99
 	}
 	return matter
 }
