@@ -29,19 +29,14 @@ func (k *Kept) Take(g Gate, counts Counts, tick Tick, scene Scene) {
 	}
 }
 
-// LogE is how strong the evidence of a gate that compares is, in nats. As long as
-// that is less than FiresAt the gate does not fire.
-func (k *Kept) LogE(g Gate) float64 {
+// Proven says whether the evidence that Take has shown of a gate that compares is
+// what it fires on. Without that the gate does not fire.
+func (k *Kept) Proven(g Gate) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if kept := k.folds[g.Name]; kept != nil {
-		return kept.logE
-	}
-	return 0
+	kept := k.folds[g.Name]
+	return kept != nil && kept.proven()
 }
-
-// FiresAt is the evidence, in nats, from which on a gate that compares may fire.
-func FiresAt() float64 { return sequential.Needed(compareAlpha) }
 
 // weigh is the evidence of the pairs.
 func (k *Kept) weigh(g Gate, c Comparison, pairs []pair, scene Scene) evidence {
@@ -89,6 +84,8 @@ type fold struct {
 	since      time.Time // when logE first reached what is needed
 	// But for one minute: the evidence of each test.
 	excusedLess, anyLess omission
+	least                float64 // of the first test,
+	leastOf              int     // when there were so many pairs
 }
 
 // An omission is what a test finds without one minute or the other.
@@ -140,10 +137,10 @@ func (f *fold) restart() {
 
 // begin begins the test of those sides; of the others there is none.
 func begin(test sequential.Test, sides []bool) []*sequential.Process {
-	processes := make([]*sequential.Process, len(sides))
+	processes := test.StartMany(len(sides))
 	for i, tested := range sides {
-		if tested {
-			processes[i] = test.Start()
+		if !tested {
+			processes[i] = nil
 		}
 	}
 	return processes
@@ -188,7 +185,7 @@ func (f *fold) weigh(pairs []pair) evidence {
 	}
 	e.logE, e.least, e.since, e.hint = f.logE, f.logE, f.since, f.hint()
 	if e.worst = strongest(f.hints); f.logE >= sequential.Needed(compareAlpha) {
-		e.worst, e.material = strongest(f.main), f.isMaterial()
+		e.worst, e.material = strongest(f.main), f.material()
 	}
 	if total := e.sum[e.worst]; !f.work {
 		e.n, e.controlN = total.Exposure, total.ControlExposure
@@ -197,9 +194,25 @@ func (f *fold) weigh(pairs []pair) evidence {
 		e.hint = f.leastWithout(f.any, &f.anyLess, e.worst)
 	}
 	if f.logE >= sequential.Needed(compareAlpha) {
-		e.least = f.leastWithout(f.excused, &f.excusedLess, e.worst)
+		e.least = f.leastExcused()
 	}
 	return e
+}
+
+// proven says whether the evidence suffices: of all pairs, of a side that matters, and
+// without the worst minute.
+func (f *fold) proven() bool {
+	needed := sequential.Needed(compareAlpha)
+	return f.logE >= needed && f.material() && f.leastExcused() >= needed
+}
+
+// leastExcused is the evidence of what is not excused with the minute left out that
+// says most.
+func (f *fold) leastExcused() float64 {
+	if f.leastOf != len(f.pairs) {
+		f.least, f.leastOf = f.leastWithout(f.excused, &f.excusedLess, strongest(f.main)), len(f.pairs)
+	}
+	return f.least
 }
 
 // beginsWith says whether the pairs begin with those that the fold knows.
@@ -219,9 +232,9 @@ func (f *fold) hint() float64 {
 	return average(f.hints)
 }
 
-// isMaterial says whether a side that proves harm by itself shows as much of it as
+// material says whether a side that proves harm by itself shows as much of it as
 // matters, and that not by luck.
-func (f *fold) isMaterial() bool {
+func (f *fold) material() bool {
 	for i, process := range f.main {
 		if process == nil || process.LogE() < sequential.Needed(compareAlpha) {
 			continue
@@ -279,14 +292,16 @@ func (f *fold) leastWithout(test sequential.Test, o *omission, side int) float64
 func (f *fold) minutes(test sequential.Test, o *omission, side int) []float64 {
 	gains := slices.Clone(o.gains[side])
 	last := f.pairs[len(f.pairs)-1].at
-	for i := len(gains); i < len(f.pairs); i++ {
-		gain := make([]float64, len(test.Effects))
+	first, gain := len(gains), make([]float64, len(test.Effects))
+	increments := make([][]float64, len(f.pairs)-first)
+	for i := range increments {
+		increments[i] = test.Increments(f.pairs[first+i].sides[side]...)
+	}
+	for i := first; i < len(f.pairs); i++ {
+		clear(gain)
 		over := f.pairs[i].at.Add(oneBlip)
-		for _, p := range f.pairs[i:] {
-			if !p.at.Before(over) {
-				break
-			}
-			for j, x := range test.Increments(p.sides[side]...) {
+		for k := i; k < len(f.pairs) && f.pairs[k].at.Before(over); k++ {
+			for j, x := range increments[k-first] {
 				gain[j] += x
 			}
 		}

@@ -46,7 +46,7 @@ func TestAKeptFoldFindsWhatANewOneFinds(t *testing.T) {
 					kept.Take(gate, until, until.Ticks[len(until.Ticks)-1], scene)
 				}
 				require.Equal(t, anew, gate.compare(until, scene), "seed %d, %s at %s", seed, gate.Name, at)
-				require.Equal(t, anew.Evidence.LogE, kept.LogE(gate))
+				require.Equal(t, anew.State == Firing, kept.Proven(gate), "seed %d, %s at %s", seed, gate.Name, at)
 			}
 		}
 	}

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// lostAfter is how long a required signal that was seen under this rollout
+	// LostAfter is how long a required signal that was seen under this rollout
 	// may be missing before the rollout is held.
-	lostAfter = 2 * time.Minute
+	LostAfter = 2 * time.Minute
 	// neededCoverage is the share of ticks in which a gate must have been observed.
 	neededCoverage = 0.9
 )
@@ -212,7 +212,7 @@ func required(f alerts.Finding) bool { return f.Required && f.Mode != alerts.Obs
 // isLost says whether a required signal was there and has been away for too long.
 // A signal without traffic is not lost: it blocks a promotion only.
 func (c *sitting) isLost(f alerts.Finding) bool {
-	return required(f) && f.Seen && f.State.Missing() && f.State != alerts.NoTraffic && c.now.Sub(f.LastSeen) > lostAfter
+	return required(f) && f.Seen && f.State.Missing() && f.State != alerts.NoTraffic && c.now.Sub(f.LastSeen) > LostAfter
 }
 
 // uncovered says why a required gate does not speak for a promotion; empty when it does.

@@ -57,72 +57,164 @@ type Test struct {
 }
 
 // A Process is a Test under way. The zero value is of no use: see Start.
+//
+// The evidence for each effect is kept as it is, not as a logarithm, as long as it
+// is a number that can be: a tick costs one exponential for each effect then.
 type Process struct {
-	test  Test
-	logs  []float64 // of each effect, the sum over all beginnings
-	gains []float64 // of each effect, in one tick
-	ticks int
+	test    Test
+	values  []float64 // of each effect, the sum over all beginnings
+	logs    []float64 // of each effect whose value is too large or too small a number, its logarithm; else 0
+	beyond  int       // how many are
+	ticks   int
+	total   float64 // harmonic(test.Horizon)
+	scratch *scratch
 }
+
+const (
+	// A value from huge on is kept by its logarithm, and one below tiny once nothing
+	// begins any more: before that what is left is nothing beside what begins next.
+	huge, tiny = 1e150, 1e-300
+	// The same for logarithms, and what a single tick adds at most to one that is none.
+	steep, deep = 300, -600
+)
 
 // Start begins the test.
-func (t Test) Start() *Process {
-	p := &Process{test: t, logs: make([]float64, len(t.Effects)), gains: make([]float64, len(t.Effects))}
-	for i := range p.logs {
-		p.logs[i] = math.Inf(-1)
+func (t Test) Start() *Process { return t.StartMany(1)[0] }
+
+// StartMany begins the test several times, on the sides of one story: what depends on
+// the exposure alone is worked out once for all of them. No two of them may be used
+// at the same time.
+func (t Test) StartMany(n int) []*Process {
+	processes, shared, total := make([]*Process, n), newScratch(t), harmonic(t.Horizon)
+	for i := range processes {
+		processes[i] = &Process{test: t, values: make([]float64, len(t.Effects)), logs: make([]float64, len(t.Effects)), total: total, scratch: shared}
 	}
-	return p
+	return processes
 }
 
-// share is the part of the events that falls on the new version when its rate is
-// r times the control's.
-func (t Tick) share(r float64) float64 {
-	return r * t.Exposure / (r*t.Exposure + t.ControlExposure)
+// Become makes the process what another one of the same test is now.
+func (p *Process) Become(other *Process) {
+	copy(p.values, other.values)
+	copy(p.logs, other.logs)
+	p.beyond, p.ticks = other.beyond, other.ticks
+}
+
+// A scratch is what observing one tick takes, and what is the same for the next one.
+type scratch struct {
+	ratios   []float64 // of each effect, the logarithm of how many times R0 it is
+	gains    []float64 // of each effect, in one tick
+	tilts    []float64 // of each effect, what each event costs it, at the exposures
+	exposure float64
+	control  float64
+	ticks    int     // that have passed,
+	unbegun  float64 // and the weight of what begins after them
+}
+
+func newScratch(t Test) *scratch {
+	n := len(t.Effects)
+	all := make([]float64, 3*n)
+	s := &scratch{ratios: all[:n:n], gains: all[n : 2*n : 2*n], tilts: all[2*n:]}
+	for i, r := range t.Effects {
+		s.ratios[i] = math.Log(r / t.R0)
+	}
+	return s
+}
+
+// add adds to the gains what the strata add to the evidence: an event of either arm
+// falls on the new version with the share r*x/(r*x+c) when its rate is r times the
+// control's, by whose logarithms
+//
+//	log(share/null) = log(r/R0) + tilt, log((1-share)/(1-null)) = tilt,
+//	tilt = log((R0*x+c)/(r*x+c)).
+func (s *scratch) add(t Test, strata []Tick) (informative bool) {
+	clear(s.gains)
+	for _, tick := range strata {
+		if !tick.informative() {
+			continue
+		}
+		informative = true
+		if tick.Exposure != s.exposure || tick.ControlExposure != s.control {
+			s.exposure, s.control = tick.Exposure, tick.ControlExposure
+			for i, r := range t.Effects {
+				s.tilts[i] = math.Log((t.R0*s.exposure + s.control) / (r*s.exposure + s.control))
+			}
+		}
+		each, all := tick.Events/max(1, t.Dispersion), (tick.Events+tick.ControlEvents)/max(1, t.Dispersion)
+		for i := range s.gains {
+			s.gains[i] += each*s.ratios[i] + all*s.tilts[i]
+		}
+	}
+	return informative
 }
 
 // Increments are how much the tick adds to the evidence for each effect, in nats;
 // those of strata that have the same effect are added up.
 func (t Test) Increments(strata ...Tick) []float64 {
-	increments := make([]float64, len(t.Effects))
-	t.add(increments, strata)
-	return increments
-}
-
-// add is Increments into a slice that is there already.
-func (t Test) add(increments []float64, strata []Tick) {
-	for _, tick := range strata {
-		if !tick.informative() {
-			continue
-		}
-		null := tick.share(t.R0)
-		for i, r := range t.Effects {
-			share := tick.share(r)
-			increments[i] += (tick.Events*math.Log(share/null) + tick.ControlEvents*math.Log((1-share)/(1-null))) / max(1, t.Dispersion)
-		}
-	}
+	s := newScratch(t)
+	s.add(t, strata)
+	return s.gains
 }
 
 // Observe takes one tick, by strata if it is told apart by them (routes).
 func (p *Process) Observe(strata ...Tick) {
 	p.ticks++
-	weight := p.test.logWeight(p.ticks)
-	clear(p.gains)
-	p.test.add(p.gains, strata)
-	for i, increment := range p.gains {
-		p.logs[i] = addLogs(p.logs[i], weight) + increment
+	weight := 0.0
+	if p.ticks <= p.test.Horizon {
+		weight = 1 / (float64(p.ticks) * p.total)
+	}
+	if !p.scratch.add(p.test, strata) && p.beyond == 0 {
+		for i := range p.values {
+			p.values[i] += weight
+		}
+		return
+	}
+	for i, gain := range p.scratch.gains {
+		value := p.values[i] + weight
+		next := value * math.Exp(gain)
+		if p.logs[i] == 0 && gain < steep && value < huge && (next > tiny || p.ticks < p.test.Horizon) {
+			p.values[i] = max(next, tiny)
+		} else {
+			p.leap(i, weight, gain)
+		}
+	}
+}
+
+// leap takes one tick for one effect by logarithms.
+func (p *Process) leap(i int, weight, gain float64) {
+	l := p.logs[i]
+	if l == 0 {
+		l = math.Log(p.values[i])
+	} else {
+		p.beyond--
+	}
+	l = addLogs(l, math.Log(weight)) + gain
+	if l > steep || l < deep && p.ticks >= p.test.Horizon {
+		p.values[i], p.logs[i] = 0, l
+		p.beyond++
+	} else {
+		p.values[i], p.logs[i] = max(math.Exp(l), tiny), 0
 	}
 }
 
 // LogE is the evidence against the null hypothesis so far, in nats.
 func (p *Process) LogE() float64 {
-	if len(p.logs) == 0 {
+	n, sum := float64(len(p.values)), 0.0
+	if n == 0 {
 		return 0
 	}
-	sum := math.Inf(-1)
-	for _, l := range p.logs {
-		sum = addLogs(sum, l)
+	for _, v := range p.values {
+		sum += v / n
 	}
-	sum -= math.Log(float64(len(p.logs)))
-	return addLogs(sum, p.test.logUnbegun(p.ticks))
+	if p.scratch.ticks != p.ticks || p.ticks == 0 {
+		p.scratch.ticks, p.scratch.unbegun = p.ticks, math.Exp(p.test.logUnbegun(p.ticks))
+	}
+	logE := math.Log(sum + p.scratch.unbegun)
+	for _, l := range p.logs {
+		if l != 0 {
+			logE = addLogs(logE, l-math.Log(n))
+		}
+	}
+	return logE
 }
 
 // logWeight is the weight of effects that begin in a tick, counted from 1.
@@ -168,11 +260,18 @@ func (t Test) LogE(ticks []Tick) float64 {
 // Average merges the evidence of several tests of one hypothesis, however they
 // depend on each other; it is admissible, and never less than Bonferroni's.
 func Average(logs ...float64) float64 {
-	sum := math.Inf(-1)
+	most := math.Inf(-1)
 	for _, l := range logs {
-		sum = addLogs(sum, l)
+		most = max(most, l)
 	}
-	return sum - math.Log(float64(len(logs)))
+	if math.IsInf(most, 0) {
+		return most
+	}
+	sum := 0.0
+	for _, l := range logs {
+		sum += math.Exp(l - most)
+	}
+	return most + math.Log(sum/float64(len(logs)))
 }
 
 // addLogs is log(exp(a) + exp(b)).

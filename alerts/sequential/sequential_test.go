@@ -119,6 +119,56 @@ func TestTheMeanOfEUnderTheNullIsAtMostOne(t *testing.T) {
 	require.Less(t, sum/watches, 1.1)
 }
 
+// byLogarithms is the evidence of a sequence of ticks as it is written down: every
+// sum is one of logarithms, and nothing is too large or too small.
+func byLogarithms(t Test, ticks []Tick) float64 {
+	logs := make([]float64, len(t.Effects))
+	for i := range logs {
+		logs[i] = math.Inf(-1)
+	}
+	for n, tick := range ticks {
+		weight := t.logWeight(n + 1)
+		for i, r := range t.Effects {
+			increment := 0.0
+			if tick.informative() {
+				share := func(r float64) float64 { return r * tick.Exposure / (r*tick.Exposure + tick.ControlExposure) }
+				increment = tick.Events*math.Log(share(r)/share(t.R0)) + tick.ControlEvents*math.Log((1-share(r))/(1-share(t.R0)))
+			}
+			logs[i] = addLogs(logs[i], weight) + increment/max(1, t.Dispersion)
+		}
+	}
+	return addLogs(Average(logs...), t.logUnbegun(len(ticks)))
+}
+
+// Evidence that is overwhelming for a while, and gone then, ends neither as infinite
+// nor as nothing; and what began elsewhere goes on as the same.
+func TestTheEvidenceIsThatOfItsLogarithms(t *testing.T) {
+	for seed := range uint64(40) {
+		random := rand.New(rand.NewPCG(seed, 4))
+		test := Test{R0: 1.5, Effects: Harm, Horizon: 60, Dispersion: 1 + float64(seed%3)}
+		process, fork := test.Start(), test.Start()
+		var ticks []Tick
+		for i := range 80 { // beyond the horizon
+			scale := math.Pow(10, 4*random.Float64())
+			tick := Tick{math.Floor(scale * random.Float64()), 3 * scale, math.Floor(scale * random.Float64() * float64(seed%5)), 9 * scale}
+			if random.Float64() < 0.2 {
+				tick = Tick{}
+			}
+			ticks = append(ticks, tick)
+			process.Observe(tick)
+			want := byLogarithms(test, ticks)
+			require.InDelta(t, want, process.LogE(), 1e-9*max(1, math.Abs(want)), "seed %d tick %d", seed, i)
+			switch {
+			case i == 30:
+				fork.Become(process)
+			case i > 30:
+				fork.Observe(tick)
+				require.Equal(t, process.LogE(), fork.LogE())
+			}
+		}
+	}
+}
+
 func FuzzTheEvidenceIsANumber(f *testing.F) {
 	f.Add(3.0, 100.0, 1.0, 300.0)
 	f.Add(0.0, 0.0, 0.0, 0.0)

@@ -12,15 +12,13 @@ import (
 )
 
 // A rollout that has been held for heldFor, or is held after its watch, is judged
-// asksAWatch times in the length of its watch, and when something new may fire. The
-// gates on probes are asked once a minute, where the scenario is not told by them.
+// asksAWatch times in the length of its watch, and when a gate on requests begins to
+// fire or ceases to. The gates on probes are asked once a minute, where the scenario
+// is not told by them.
 const (
 	heldFor    = 3 * time.Minute
 	asksAWatch = 5
 )
-
-// unseen is how many intervals the subject may be unseen before that is looked at.
-const unseen = 2
 
 // An Outcome is what one judge made of one run.
 type Outcome struct {
@@ -89,9 +87,9 @@ type ours struct {
 	after     time.Duration
 	promoted  bool
 	said      verdict.Word
-	seen      time.Duration             // when the subject was seen last
+	seen      time.Duration             // when what is required was seen last: both arms, where they are compared
 	heldSince time.Duration             // since when it says hold
-	alarmed   bool                      // a gate might fire when it was asked last
+	alarms    uint64                    // the gates on requests that would have fired at the last tick, a bit for each
 	read      map[string]alerts.Finding // by the gates on probes
 	readAt    time.Duration
 	out       Outcome
@@ -187,7 +185,7 @@ func (o *ours) show(m *moment) {
 		return // no scrape at all
 	}
 	o.counts.Ticks = append(o.counts.Ticks, tick)
-	if tick.Subject.Seen {
+	if compared := o.world.rollout.Strategy == alerts.Canary && !o.promoted; tick.Subject.Seen && (tick.Control.Seen || !compared) {
 		o.seen = m.at
 	}
 	scene := o.trial.Scene(tick.At)
@@ -206,37 +204,44 @@ func (o *ours) afterPromotion(m *moment) alerts.Tick {
 	return tick
 }
 
-// worthAsking says whether the verdict may differ from the last one.
+// worthAsking says whether the verdict may differ from the last one. While a rollout
+// is under watch, or was promoted, that is so where a gate fires or something that is
+// required was not seen for too long.
 func (o *ours) worthAsking(n int, m *moment) bool {
 	watch := o.world.rollout.Watch
 	past := m.at >= watch
-	alarmed := o.mayFire(begun.Add(m.at))
-	begins := alarmed && !o.alarmed
-	o.alarmed = alarmed
+	alarms := o.wouldFire(begun.Add(m.at))
+	changed := alarms != o.alarms
+	o.alarms = alarms
 	each := max(1, int(watch/interval)/asksAWatch)
 	switch {
 	case m.at == watch, m.at == max(o.after, 2*watch):
 		return true
 	case o.said == verdict.HoldOn && (past || m.at-o.heldSince > heldFor):
-		return begins || (n-int(watch/interval))%each == 0
-	case o.said == "", o.said == verdict.HoldOn, past && !o.promoted, alarmed:
+		return changed || (n-int(watch/interval))%each == 0
+	case o.said == "", o.said == verdict.HoldOn, past && !o.promoted, alarms != 0:
 		return true
 	default:
-		return o.world.scenario.Probes && m.at > o.world.scenario.Onset || m.at-o.seen > unseen*interval
+		return o.world.scenario.Probes && m.at > o.world.scenario.Onset || m.at-o.seen > verdict.LostAfter
 	}
 }
 
-// mayFire says whether a gate that looks at requests might fire.
-func (o *ours) mayFire(now time.Time) bool {
-	may := false
+// wouldFire says which of the gates on requests fire. What they fire on is found by
+// the very code that finds it when they are asked.
+func (o *ours) wouldFire(now time.Time) (which uint64) {
 	for i := range o.counted { // each has to see the tick
 		c := &o.counted[i]
-		may = c.signal.Missing == "" && c.crossed(o.counts.Ticks, now.Add(-c.gate.For)) || may
+		if c.signal.Missing == "" && c.crossed(o.counts.Ticks, now.Add(-c.gate.For)) &&
+			c.gate.Assess(o.counts, o.trial.Scene(now)).State == alerts.Firing {
+			which |= 1 << i
+		}
 	}
-	for _, gate := range o.comparing {
-		may = may || o.kept.LogE(gate) >= alerts.FiresAt()
+	for i, gate := range o.comparing {
+		if o.kept.Proven(gate) {
+			which |= 1 << (len(o.counted) + i)
+		}
 	}
-	return may
+	return which
 }
 
 // ask lets the gates and the judge decide.
