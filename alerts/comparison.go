@@ -97,12 +97,13 @@ func (s Scene) comparesTracks(ofWorkers bool) bool {
 
 // pairs are the ticks under the rollout in which both arms were read.
 func (c Comparison) pairs(counts Counts, scene Scene) []pair {
-	var pairs []pair
 	settled, from := c.settled(counts, scene), scene.EvidenceFrom()
 	if !c.settles() {
 		from = settled
 	}
-	for _, tick := range counts.between(from, scene.Now) {
+	ticks := counts.between(from, scene.Now)
+	pairs := make([]pair, 0, len(ticks))
+	for _, tick := range ticks {
 		if p, ok := c.pair(tick, settled); ok {
 			pairs = append(pairs, p)
 		}
@@ -120,8 +121,9 @@ func (c Comparison) pair(tick Tick, settled time.Time) (pair, bool) {
 		jobs: tick.Subject.work().jobs(), controls: tick.Control.work().jobs(),
 	}
 	if tick.At.After(settled) {
+		whole := make([]sequential.Tick, len(c.Sides))
 		for i, side := range c.Sides {
-			p.sides[i] = side.strata(tick)
+			p.sides[i] = side.strata(tick, whole[i:i+1:i+1])
 		}
 	}
 	return p, true

@@ -160,9 +160,10 @@ func (g Gate) since(signal Signal, state State, counts Counts, scene Scene) time
 
 // cover says how much of the rollout the gate has seen so far.
 func (f *Finding) cover(signal Signal, counts Counts, scene Scene) {
-	var times []time.Time
-	total := 0.0
-	for _, tick := range counts.between(scene.Subject.StartedAt, scene.Now) {
+	ticks := counts.between(scene.Subject.StartedAt, scene.Now)
+	times, total := make([]time.Time, 0, len(ticks)), 0.0
+	for i := range ticks {
+		tick := &ticks[i]
 		if !tick.Subject.Seen || signal.Missing != "" {
 			continue
 		}

@@ -118,7 +118,7 @@ func (s *Service) meter() (meter, error) {
 	}
 	watchers := strings.Join(s.watcherRoutes(), "|")
 	for _, label := range preset.Routes {
-		not := labels.MustNewMatcher(labels.MatchNotRegexp, label, watchers)
+		not := matching(labels.MatchNotRegexp, label, watchers)
 		m.requests, m.buckets = append(m.requests, not), append(m.buckets, not)
 	}
 	return m, nil
@@ -157,7 +157,7 @@ var promQL = parser.NewParser(parser.Options{})
 // selector parses a selector and narrows it to the service's own job, unless it
 // names a job itself. The suffix is added to the metric's name if it is not there.
 func (s *Service) selector(text, suffix string) ([]*labels.Matcher, error) {
-	matchers, err := promQL.ParseMetricSelector(text)
+	matchers, err := parseSelector(text)
 	if err != nil {
 		return nil, fmt.Errorf("selector %q: %w", text, err)
 	}
@@ -208,7 +208,7 @@ func oneOf(name string, values []string) *labels.Matcher {
 	for i, v := range values {
 		quoted[i] = regexp.QuoteMeta(v)
 	}
-	return labels.MustNewMatcher(labels.MatchRegexp, name, strings.Join(quoted, "|"))
+	return matching(labels.MatchRegexp, name, strings.Join(quoted, "|"))
 }
 
 // nameOf is the metric that matchers select.
@@ -225,7 +225,7 @@ func nameOf(matchers []*labels.Matcher) string {
 func (m meter) good() []*labels.Matcher {
 	not := make([]*labels.Matcher, len(m.status))
 	for i, label := range m.status {
-		not[i] = labels.MustNewMatcher(labels.MatchNotRegexp, label, serverError.Value)
+		not[i] = matching(labels.MatchNotRegexp, label, serverError.Value)
 	}
 	return not
 }

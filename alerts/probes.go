@@ -92,10 +92,17 @@ func newest(series []collector.Series) time.Time {
 
 // times are the moments at which any of the series has a sample, ascending.
 func times(series []collector.Series) []time.Time {
-	var all []int64
+	n := 0
 	for _, s := range series {
-		for _, p := range s.Points {
-			all = append(all, p.T)
+		n += len(s.Points)
+	}
+	all := make([]int64, 0, n)
+	for _, s := range series {
+		known := len(all)
+		for i, p := range s.Points {
+			if i >= known || all[i] != p.T { // series that are read together have the same times
+				all = append(all, p.T)
+			}
 		}
 	}
 	return moments(all)

@@ -44,12 +44,13 @@ var (
 // perWorker writes a rate of jobs.
 func perWorker(rate float64) string { return fmt.Sprintf("%.3g/s a worker", rate) }
 
-// strata are what the two arms of a tick show.
-func (s Side) strata(tick Tick) []sequential.Tick {
+// strata are what the two arms of a tick show. What is not told apart by queues is
+// written into whole.
+func (s Side) strata(tick Tick, whole []sequential.Tick) []sequential.Tick {
 	if s.ByQueue == nil {
-		n, bad := s.Of(tick.Subject)
-		controlN, controlBad := s.Of(tick.Control)
-		return []sequential.Tick{{Events: bad, Exposure: n, ControlEvents: controlBad, ControlExposure: controlN}}
+		whole[0].Exposure, whole[0].Events = s.Of(tick.Subject)
+		whole[0].ControlExposure, whole[0].ControlEvents = s.Of(tick.Control)
+		return whole
 	}
 	strata := make([]sequential.Tick, max(len(tick.Subject.Work), len(tick.Control.Work)))
 	for i := range strata {
