@@ -101,27 +101,25 @@ func (c Comparison) pairs(counts Counts, scene Scene) []pair {
 	if !c.settles() {
 		from = settled
 	}
-	ticks := counts.between(from, scene.Now)
+	ticks, n := counts.between(from, scene.Now), len(c.Sides)
 	pairs := make([]pair, 0, len(ticks))
-	for _, tick := range ticks {
-		if p, ok := c.pair(tick, settled); ok {
+	sides, whole := make([][]sequential.Tick, n*len(ticks)), make([]sequential.Tick, n*len(ticks))
+	for i := range ticks {
+		if p, ok := c.pair(&ticks[i], settled, sides[n*i:n*i+n:n*i+n], whole[n*i:n*i+n]); ok {
 			pairs = append(pairs, p)
 		}
 	}
 	return pairs
 }
 
-// pair compares one tick, if both arms were read in it.
-func (c Comparison) pair(tick Tick, settled time.Time) (pair, bool) {
+// pair compares one tick, if both arms were read in it. The sides are written into
+// slices as long as there are sides.
+func (c Comparison) pair(tick *Tick, settled time.Time, sides [][]sequential.Tick, whole []sequential.Tick) (pair, bool) {
 	if !tick.Subject.Seen || !tick.Control.Seen || c.Missing != "" {
 		return pair{}, false
 	}
-	p := pair{
-		at: tick.At, sides: make([][]sequential.Tick, len(c.Sides)),
-		jobs: tick.Subject.work().jobs(), controls: tick.Control.work().jobs(),
-	}
+	p := pair{at: tick.At, sides: sides, jobs: tick.Subject.work().jobs(), controls: tick.Control.work().jobs()}
 	if tick.At.After(settled) {
-		whole := make([]sequential.Tick, len(c.Sides))
 		for i, side := range c.Sides {
 			p.sides[i] = side.strata(tick, whole[i:i+1:i+1])
 		}

@@ -306,14 +306,14 @@ func TestAMinuteThatIsLeftOutTakesNoTime(t *testing.T) {
 
 	c := canaryErrors.Compare(Counts{})
 	f := newFold(c, scene)
-	tick := Tick{Subject: Tally{Seen: true, Requests: 300, Errors: 5}, Control: Tally{Seen: true, Requests: 2700}}
-	var pairs []pair
+	var counts Counts
 	for i := range 8 {
-		tick.At = scene.warm().Add(time.Duration(i+1) * interval)
-		p, ok := c.pair(tick, scene.warm())
-		require.True(t, ok)
-		pairs = append(pairs, p)
+		counts.Ticks = append(counts.Ticks, Tick{
+			At:      scene.warm().Add(time.Duration(i+1) * interval),
+			Subject: Tally{Seen: true, Requests: 300, Errors: 5}, Control: Tally{Seen: true, Requests: 2700},
+		})
 	}
+	pairs := c.pairs(counts, scene)
 	rest := newFold(c, scene)
 	require.InDelta(t, rest.weigh(pairs[:4]).logE, f.weigh(pairs).least, 1e-9, "four of eight like ticks are left")
 }

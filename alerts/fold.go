@@ -24,7 +24,8 @@ func (k *Kept) Take(g Gate, counts Counts, tick Tick, scene Scene) {
 	if !c.settles() && !tick.At.After(settled) {
 		return
 	}
-	if p, ok := c.pair(tick, settled); ok {
+	sides, whole := make([][]sequential.Tick, len(c.Sides)), make([]sequential.Tick, len(c.Sides))
+	if p, ok := c.pair(&tick, settled, sides, whole); ok {
 		kept.take(p)
 	}
 }
@@ -183,18 +184,18 @@ func (f *fold) weigh(pairs []pair) evidence {
 		e.settling = false
 		return e
 	}
-	e.logE, e.least, e.since, e.hint = f.logE, f.logE, f.since, f.hint()
-	if e.worst = strongest(f.hints); f.logE >= sequential.Needed(compareAlpha) {
-		e.worst, e.material = strongest(f.main), f.material()
-	}
-	if total := e.sum[e.worst]; !f.work {
-		e.n, e.controlN = total.Exposure, total.ControlExposure
+	e.logE, e.least, e.since = f.logE, f.logE, f.since
+	if f.logE >= sequential.Needed(compareAlpha) { // a hint would say no more
+		e.worst, e.material, e.least = strongest(f.main), f.material(), f.leastExcused()
+	} else {
+		e.hint = f.hint()
+		e.worst = strongest(f.hints)
 	}
 	if e.hint >= sequential.Needed(suspectAlpha) {
 		e.hint = f.leastWithout(f.any, &f.anyLess, e.worst)
 	}
-	if f.logE >= sequential.Needed(compareAlpha) {
-		e.least = f.leastExcused()
+	if total := e.sum[e.worst]; !f.work {
+		e.n, e.controlN = total.Exposure, total.ControlExposure
 	}
 	return e
 }

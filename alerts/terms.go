@@ -46,7 +46,7 @@ func perWorker(rate float64) string { return fmt.Sprintf("%.3g/s a worker", rate
 
 // strata are what the two arms of a tick show. What is not told apart by queues is
 // written into whole.
-func (s Side) strata(tick Tick, whole []sequential.Tick) []sequential.Tick {
+func (s Side) strata(tick *Tick, whole []sequential.Tick) []sequential.Tick {
 	if s.ByQueue == nil {
 		whole[0].Exposure, whole[0].Events = s.Of(tick.Subject)
 		whole[0].ControlExposure, whole[0].ControlEvents = s.Of(tick.Control)

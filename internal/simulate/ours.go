@@ -114,7 +114,7 @@ func newOurs(w *world, keep func(alerts.Gate) bool) (*ours, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the rollout: %w", err)
 	}
-	o.counts.Edges = edges
+	o.counts = alerts.Counts{Edges: edges, Ticks: w.room[:0]}
 	o.follow()
 	return o, nil
 }
@@ -185,6 +185,7 @@ func (o *ours) show(m *moment) {
 		return // no scrape at all
 	}
 	o.counts.Ticks = append(o.counts.Ticks, tick)
+	o.world.room = o.counts.Ticks
 	if compared := o.world.rollout.Strategy == alerts.Canary && !o.promoted; tick.Subject.Seen && (tick.Control.Seen || !compared) {
 		o.seen = m.at
 	}

@@ -50,7 +50,7 @@ func (w *window) Select(_ context.Context, from, to time.Time, matchers ...*labe
 		if slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(l.labels.Get(m.Name)) }) {
 			continue
 		}
-		var points []collector.Point
+		points := make([]collector.Point, 0, max(0, int(to.Sub(begun)/interval)-first+1))
 		for tick := first; ; tick++ {
 			at := begun.Add(time.Duration(tick) * interval)
 			if at.After(to) {

@@ -32,6 +32,7 @@ type world struct {
 
 	before []alerts.Tally // the hour before, by blocks
 	ticks  []moment
+	room   []alerts.Tick // room for the counts of a judge
 	all    time.Duration // since when the new version has all of the traffic; 0: not by a promotion
 
 	newStream, oldStream, oddStream stream
@@ -56,7 +57,7 @@ type moment struct {
 func (w *world) begin(s *Scenario, r Rollout, rps float64, random *rand.Rand, run int) {
 	*w = world{
 		scenario: s, rollout: r, rps: rps, random: random, run: run,
-		before: w.before[:0], ticks: w.ticks[:0], slower: w.slower[:0],
+		before: w.before[:0], ticks: w.ticks[:0], room: w.room[:0], slower: w.slower[:0],
 	}
 	for i := range blocks {
 		weather := fair()
@@ -89,13 +90,15 @@ func (w *world) pods(t time.Duration) int {
 // reach draws the ticks up to the n-th, and returns that.
 func (w *world) reach(n int) *moment {
 	for len(w.ticks) < n {
-		w.ticks = append(w.ticks, w.next(time.Duration(len(w.ticks)+1)*interval))
+		t := time.Duration(len(w.ticks)+1) * interval
+		w.ticks = append(w.ticks, moment{at: t, weather: fair(), source: alerts.SourceUp})
+		w.draw(&w.ticks[len(w.ticks)-1], t)
 	}
 	return &w.ticks[n-1]
 }
 
-func (w *world) next(t time.Duration) moment {
-	m := moment{at: t, weather: fair(), source: alerts.SourceUp}
+// draw draws what happened in a tick.
+func (w *world) draw(m *moment, t time.Duration) {
 	w.scenario.At(&m.weather, t, w.rollout)
 	requests := w.rps * m.weather.load * interval.Seconds()
 	share := w.share(t)
@@ -120,8 +123,7 @@ func (w *world) next(t time.Duration) moment {
 	if w.scenario.Probes {
 		m.jobs, m.failures = w.few(m.weather.probes.finishing), w.few(m.weather.probes.failing)
 	}
-	w.scrape(&m, share)
-	return m
+	w.scrape(m, share)
 }
 
 // few draws how many jobs there were in a tick.
