@@ -101,11 +101,17 @@ func (c Comparison) pairs(counts Counts, scene Scene) []pair {
 	if !c.settles() {
 		from = settled
 	}
-	ticks, n := counts.between(from, scene.Now), len(c.Sides)
-	pairs := make([]pair, 0, len(ticks))
-	sides, whole := make([][]sequential.Tick, n*len(ticks)), make([]sequential.Tick, n*len(ticks))
+	ticks, most, n := counts.between(from, scene.Now), 0, len(c.Sides)
 	for i := range ticks {
-		if p, ok := c.pair(&ticks[i], settled, sides[n*i:n*i+n:n*i+n], whole[n*i:n*i+n]); ok {
+		if ticks[i].Subject.Seen && ticks[i].Control.Seen {
+			most++
+		}
+	}
+	pairs := make([]pair, 0, most)
+	sides, whole := make([][]sequential.Tick, n*most), make([]sequential.Tick, n*most)
+	for i := range ticks {
+		at := n * len(pairs)
+		if p, ok := c.pair(&ticks[i], settled, sides[at:min(at+n, n*most):n*most], whole[at:min(at+n, n*most)]); ok {
 			pairs = append(pairs, p)
 		}
 	}
@@ -266,10 +272,13 @@ func (g Gate) worstOfPods(counts Counts, scene Scene) string {
 	worst := scene.Kept.weigh(g, c, c.pairs(counts, scene), scene).worst
 	bad, serving := map[string]float64{}, map[string]bool{}
 	for _, tick := range counts.between(c.settled(counts, scene), scene.Now) {
-		controlN, controlOf := c.Sides[worst].total(tick.Control)
+		controlN, controlOf := 0.0, 0.0
+		if c.Terms.R0 < 1 {
+			controlN, controlOf = c.Sides[worst].total(tick.Control)
+		}
 		for name, tally := range tick.Pods {
 			n, of := c.Sides[worst].total(tally)
-			if c.Terms.R0 < 1 && controlN > 0 {
+			if controlN > 0 {
 				of = n*controlOf/controlN - of // what it left undone
 			}
 			bad[name] += of
@@ -280,7 +289,8 @@ func (g Gate) worstOfPods(counts Counts, scene Scene) string {
 		return ""
 	}
 	names := slices.SortedFunc(maps.Keys(bad), func(a, b string) int { return cmp.Or(cmp.Compare(bad[b], bad[a]), cmp.Compare(a, b)) })
-	rest := newFold(c, scene).weigh(c.pairs(counts.without(names[0]), scene))
+	g.Name += " without " + names[0] // is kept as well: it is asked at each tick while the instance is ill
+	rest := scene.Kept.weigh(g, c, c.pairs(counts.without(names[0]), scene), scene)
 	if rest.logE >= suspicion {
 		return ""
 	}

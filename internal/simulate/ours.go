@@ -13,8 +13,8 @@ import (
 
 // A rollout that has been held for heldFor, or is held after its watch, is judged
 // asksAWatch times in the length of its watch, and when a gate on requests begins to
-// fire or ceases to. The gates on probes are asked once a minute, where the scenario
-// is not told by them.
+// fire, ceases to, or fires and sees something new. The gates on probes are asked once
+// a minute, where the scenario is not told by them.
 const (
 	heldFor    = 3 * time.Minute
 	asksAWatch = 5
@@ -86,6 +86,7 @@ type ours struct {
 	watchOnly bool // end with the watch
 	after     time.Duration
 	promoted  bool
+	paired    bool // both arms were seen in this tick
 	said      verdict.Word
 	seen      time.Duration             // when what is required was seen last: both arms, where they are compared
 	heldSince time.Duration             // since when it says hold
@@ -100,7 +101,7 @@ type ours struct {
 func newOurs(w *world, keep func(alerts.Gate) bool) (*ours, error) {
 	service := serviceOf(w.scenario, w.rollout)
 	w.all = 0 // another judge may have promoted it
-	o := &ours{world: w, kept: &alerts.Kept{}, after: time.Duration(verdict.DefaultConfig().Watch.After)}
+	o := &ours{world: w, kept: &alerts.Kept{}, after: time.Duration(verdict.DefaultConfig().Watch.After), said: verdict.Continue}
 	for _, gate := range alerts.Gates(alerts.Config{}, service) {
 		if keep == nil || keep(gate) {
 			o.gates = append(o.gates, gate)
@@ -181,13 +182,17 @@ func (o *ours) show(m *moment) {
 	if o.promoted && o.world.rollout.Strategy == alerts.Canary {
 		tick = o.afterPromotion(m)
 	}
+	o.paired = tick.Subject.Seen && tick.Control.Seen
 	if tick.Source == alerts.SourceUnknown && !tick.Subject.Seen && !tick.Control.Seen {
 		return // no scrape at all
 	}
 	o.counts.Ticks = append(o.counts.Ticks, tick)
 	o.world.room = o.counts.Ticks
-	if compared := o.world.rollout.Strategy == alerts.Canary && !o.promoted; tick.Subject.Seen && (tick.Control.Seen || !compared) {
+	if compared := o.world.rollout.Strategy == alerts.Canary && !o.promoted; o.paired || tick.Subject.Seen && !compared {
 		o.seen = m.at
+	}
+	if !o.paired {
+		return
 	}
 	scene := o.trial.Scene(tick.At)
 	for _, gate := range o.comparing {
@@ -216,15 +221,22 @@ func (o *ours) worthAsking(n int, m *moment) bool {
 	o.alarms = alarms
 	each := max(1, int(watch/interval)/asksAWatch)
 	switch {
-	case m.at == watch, m.at == max(o.after, 2*watch):
+	case m.at == watch, m.at == max(o.after, 2*watch) && !o.promoted:
 		return true
 	case o.said == verdict.HoldOn && (past || m.at-o.heldSince > heldFor):
-		return changed || (n-int(watch/interval))%each == 0
-	case o.said == "", o.said == verdict.HoldOn, past && !o.promoted, alarms != 0:
+		return changed || o.onNews(alarms) || (n-int(watch/interval))%each == 0
+	case o.said == verdict.HoldOn, past && !o.promoted, alarms != 0:
 		return true
 	default:
 		return o.world.scenario.Probes && m.at > o.world.scenario.Onset || m.at-o.seen > verdict.LostAfter
 	}
+}
+
+// onNews says whether one of the gates that fire has seen something new in this tick:
+// what it is blamed on may be another thing now.
+func (o *ours) onNews(firing uint64) bool {
+	onCounts := uint64(1)<<len(o.counted) - 1
+	return firing&onCounts != 0 || firing != 0 && o.paired
 }
 
 // wouldFire says which of the gates on requests fire. What they fire on is found by
@@ -250,7 +262,7 @@ func (o *ours) ask(ctx context.Context, n int, t time.Duration) (final bool, err
 	now := begun.Add(t)
 	scene := o.trial.Scene(now)
 	scene.Kept, scene.Brief = o.kept, true
-	read := o.world.scenario.Probes || o.everyTick || o.read == nil || t-o.readAt >= time.Minute || t == o.world.rollout.Watch
+	read := o.worthReading(t)
 	var gates []alerts.Gate
 	for _, gate := range o.gates {
 		if read || gate.Eval == nil {
@@ -274,6 +286,15 @@ func (o *ours) ask(ctx context.Context, n int, t time.Duration) (final bool, err
 		o.promote(n, t)
 	}
 	return doc.Final, nil
+}
+
+// worthReading says whether the gates on probes are to be asked. Where nothing but the
+// source of requests may be away they say something new only when it is, when it
+// comes back, and when all that is required must speak.
+func (o *ours) worthReading(t time.Duration) bool {
+	watch := o.world.rollout.Watch
+	open := o.said == verdict.HoldOn || t > watch && !o.promoted || t-o.seen > verdict.LostAfter
+	return o.world.scenario.Probes || o.everyTick || o.read == nil || t == watch || open && t-o.readAt >= time.Minute
 }
 
 // keep remembers what the gates on probes found.
