@@ -62,7 +62,7 @@ func (g Gate) compare(counts Counts, scene Scene) Finding {
 	pairs := c.pairs(counts, scene)
 	e := scene.Kept.weigh(g, c, pairs, scene)
 	f := g.finding(e.state(c, pairs, counts, scene))
-	f.Scope, f.Required = counts.Scope, g.Required && scene.comparesTracks(g.CountsWork())
+	f.WorstSide, f.Scope, f.Required = e.worst, counts.Scope, g.Required && scene.comparesTracks(g.CountsWork())
 	total := e.sum[e.worst]
 	f.N = e.n
 	if total.Exposure > 0 && total.ControlExposure > 0 {
@@ -245,7 +245,7 @@ func (g Gate) attributeComparison(ctx context.Context, f *Finding, source Counte
 	if err != nil {
 		return err
 	}
-	if pod := g.worstOfPods(counts, scene); pod != "" {
+	if pod := g.worstOfPods(counts, f.WorstSide, scene); pod != "" {
 		f.blame(Pod, "without "+pod+" all is well")
 		return nil
 	}
@@ -267,9 +267,8 @@ func (g Gate) attributeComparison(ctx context.Context, f *Finding, source Counte
 // worstOfPods names the one instance without which nothing is suspected, "" when
 // there is none or fewer than two others serve. It is looked for on the side that
 // says most: under a low bucket edge it would be the busiest.
-func (g Gate) worstOfPods(counts Counts, scene Scene) string {
+func (g Gate) worstOfPods(counts Counts, worst int, scene Scene) string {
 	c := g.Compare(counts)
-	worst := scene.Kept.weigh(g, c, c.pairs(counts, scene), scene).worst
 	bad, serving := map[string]float64{}, map[string]bool{}
 	for _, tick := range counts.between(c.settled(counts, scene), scene.Now) {
 		controlN, controlOf := 0.0, 0.0

@@ -207,8 +207,9 @@ func TestTheSlowInstanceIsBlamedNotTheBusiest(t *testing.T) {
 		Service: apiService(), Subject: Subject{Service: "api", Strategy: Canary, StartedAt: time.Unix(0, 0)},
 		Now: time.Unix(0, 0).Add(10 * time.Minute), Interval: interval, Grace: time.Minute,
 	}
-	require.Equal(t, Firing, canaryLatency.compare(counts, scene).State)
-	require.Equal(t, "b:1", canaryLatency.worstOfPods(counts, scene))
+	found := canaryLatency.compare(counts, scene)
+	require.Equal(t, Firing, found.State)
+	require.Equal(t, "b:1", canaryLatency.worstOfPods(counts, found.WorstSide, scene))
 }
 
 // A canary is compared for half an hour at most. What could only begin later is not

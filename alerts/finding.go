@@ -88,6 +88,8 @@ type Finding struct {
 	LastSeen time.Time `json:"-"`              // the newest tick in which it was observed
 	Coverage float64   `json:"coverage"`       // share of the ticks after the grace in which it was observed, 0 to 1
 	Thin     bool      `json:"thin,omitempty"` // counts saw fewer than judge.min_requests
+
+	WorstSide int `json:"-"` // of a gate that compares: the side that says most
 }
 
 // BaselineValue is the baseline of one signal as a Finding shows it.

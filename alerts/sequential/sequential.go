@@ -92,13 +92,6 @@ func (t Test) StartMany(n int) []*Process {
 	return processes
 }
 
-// Become makes the process what another one of the same test is now.
-func (p *Process) Become(other *Process) {
-	copy(p.values, other.values)
-	copy(p.logs, other.logs)
-	p.beyond, p.ticks = other.beyond, other.ticks
-}
-
 // A scratch is what observing one tick takes, and what is the same for the next one.
 type scratch struct {
 	ratios   []float64 // of each effect, the logarithm of how many times R0 it is
