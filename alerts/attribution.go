@@ -112,11 +112,19 @@ func (g Gate) worstPod(counts Counts, scene Scene) string {
 	if len(pods) < othersServing || worst == "" {
 		return ""
 	}
-	rest := g.assess(signal, counts.without(worst), scene)
-	if rest.State != OK || rest.Guard >= suspicion {
+	if !g.cleared(g.assess(signal, counts.without(worst), scene)) {
 		return ""
 	}
 	return worst
+}
+
+// cleared says whether the instances that are left are ok beyond suspicion: no worse
+// than the baseline, or else below the limit beyond luck. That they are no worse is
+// asked at each tick for as long as the one that is accused goes on, so that luck would
+// convict them in the end; a limit that they are clearly below they do not reach by luck.
+func (g Gate) cleared(rest Assessment) bool {
+	below := rest.Window.N * divergence(1-rest.Window.Value(), 1-g.Limit)
+	return rest.State == OK && (rest.Guard < suspicion || below >= suspicion)
 }
 
 // without leaves one instance out of the subject.

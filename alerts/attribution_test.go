@@ -38,3 +38,28 @@ func TestEvidenceBeginsWithTheIncidentNotWithAStrayError(t *testing.T) {
 	begins = errorRatio.evidenceBegan(started.Add(10*time.Minute), counts, scene)
 	require.Equal(t, started.Add(7*time.Minute+interval), begins)
 }
+
+// An instance that fails for hours is looked at again at each tick. Others that are
+// above the baseline by luck at one of them, and clearly below the limit, do not turn
+// the hold into a rollback; those that may be at the limit do.
+func TestOthersClearlyBelowTheLimitAreNotConvictedByLuck(t *testing.T) {
+	worst := func(requests, errors float64) string {
+		var counts Counts
+		for at := interval; at <= 10*time.Minute; at += interval {
+			pods := map[string]Tally{"a": {Seen: true, Requests: requests, Errors: 0.2 * requests}}
+			all := pods["a"]
+			for _, name := range []string{"b", "c", "d", "e", "f"} {
+				pods[name] = Tally{Seen: true, Requests: requests, Errors: errors * requests}
+				all = all.add(pods[name], 1)
+			}
+			counts.Ticks = append(counts.Ticks, Tick{At: started.Add(at), Source: SourceUp, Subject: all, Pods: pods})
+		}
+		scene := simulated(Ratio{N: 72_000, Bad: 144})
+		scene.Now = started.Add(10 * time.Minute)
+		return errorRatio.worstPod(counts, scene)
+	}
+	require.Equal(t, "a", worst(50, 0.002), "as good as the baseline")
+	require.Equal(t, "a", worst(50, 0.004), "twice the baseline of 5,000 requests")
+	require.Empty(t, worst(15, 0.006), "of 1,500 requests the others may be at the limit as well")
+	require.Empty(t, worst(50, 0.02), "the others are over the limit")
+}
