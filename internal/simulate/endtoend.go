@@ -3,7 +3,6 @@ package simulate
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -15,11 +14,12 @@ import (
 
 // A recording writes a world down as the series that a scrape of it would leave.
 type recording struct {
-	world  *world
-	probes *window
-	memory *collector.Memory
-	sums   map[string]alerts.Tally // of each instance
-	err    error
+	world    *world
+	probes   *window
+	requests []line
+	stable   []line // the new instances as stable ones, once a canary is promoted
+	memory   *collector.Memory
+	err      error
 }
 
 // whole judges a world from its series: counts are gathered from a window, and
@@ -27,7 +27,7 @@ type recording struct {
 func whole(ctx context.Context, w *world) (Outcome, error) {
 	service := serviceOf(w.scenario, w.rollout)
 	gates := alerts.Gates(alerts.Config{}, service)
-	r := &recording{world: w, probes: windowOf(w), memory: collector.NewMemory(), sums: map[string]alerts.Tally{}}
+	r := &recording{world: w, probes: windowOf(w), requests: w.requests(), memory: collector.NewMemory()}
 	r.before()
 	trial, err := verdict.NewTrial(ctx, r.memory, service, gates, verdict.DefaultConfig(), interval, registrationOf(w.rollout))
 	if err != nil {
@@ -63,79 +63,24 @@ func whole(ctx context.Context, w *world) (Outcome, error) {
 // before writes the hour before the rollout.
 func (r *recording) before() {
 	for tick := -ticksBefore; tick <= 0; tick++ {
-		if done := tick + ticksBefore; done > 0 && done%(ticksBefore/blocks) == 0 {
-			r.count("old:9464", r.world.before[done/(ticksBefore/blocks)-1])
-		}
-		r.counters(tick, "old:9464", false)
-		r.probe(tick)
-	}
-	for i := range r.world.pods(interval) {
-		r.counters(0, podName(i), true)
+		r.tick(tick)
 	}
 }
 
 // tick writes one tick.
 func (r *recording) tick(n int) {
-	r.probe(n)
-	m := &r.world.ticks[n-1]
-	if m.old.Seen {
-		r.count("old:9464", m.old)
-		r.counters(n, "old:9464", false)
+	if w := r.world; w.all > 0 && r.stable == nil && w.rollout.Strategy == alerts.Canary {
+		r.stable = w.stable()
+		r.lines(n-1, r.stable) // where their counters begin
 	}
-	promoted := r.world.all > 0 && m.at > r.world.all && r.world.rollout.Strategy == alerts.Canary
-	for name, tally := range r.world.byPod(n) {
-		if promoted { // the stable instances are new ones then
-			if _, known := r.sums["stable "+name]; !known {
-				r.count("stable "+name, alerts.Tally{})
-				r.append(n-1, name, false, "stable "+name)
-			}
-			r.count("stable "+name, tally)
-			r.append(n, name, false, "stable "+name)
-			continue
-		}
-		r.count(name, tally)
-		r.counters(n, name, true)
-	}
+	r.lines(n, r.probes.lines)
+	r.lines(n, r.requests)
+	r.lines(n, r.stable)
 }
 
-// count adds to what an instance counted.
-func (r *recording) count(name string, t alerts.Tally) {
-	sum := r.sums[name]
-	sum.Requests, sum.Errors = sum.Requests+t.Requests, sum.Errors+t.Errors
-	slower := make([]float64, len(edges))
-	for i := range slower {
-		if i < len(sum.Slower) {
-			slower[i] = sum.Slower[i]
-		}
-		if i < len(t.Slower) {
-			slower[i] += t.Slower[i]
-		}
-	}
-	sum.Slower = slower
-	r.sums[name] = sum
-}
-
-// counters writes what an instance counted so far.
-func (r *recording) counters(tick int, name string, isNew bool) { r.append(tick, name, isNew, name) }
-
-func (r *recording) append(tick int, instance string, isNew bool, as string) {
-	sum := r.sums[as]
-	const metric = "http_request_duration_seconds"
-	r.write(tick, r.world.instance(metric+"_count", instance, isNew, "status_code", "200"), sum.Requests-sum.Errors)
-	r.write(tick, r.world.instance(metric+"_count", instance, isNew, "status_code", "500"), sum.Errors)
-	for i, edge := range edges {
-		slower := 0.0
-		if i < len(sum.Slower) {
-			slower = sum.Slower[i]
-		}
-		r.write(tick, r.world.instance(metric+"_bucket", instance, isNew, "status_code", "200", "le", strconv.FormatFloat(edge, 'g', -1, 64)), sum.Requests-slower)
-	}
-	r.write(tick, r.world.instance(metric+"_bucket", instance, isNew, "status_code", "200", "le", "+Inf"), sum.Requests)
-}
-
-// probe writes what the probes read at a tick.
-func (r *recording) probe(tick int) {
-	for _, l := range r.probes.lines {
+// lines writes what series tell at a tick.
+func (r *recording) lines(tick int, lines []line) {
+	for _, l := range lines {
 		if v, ok := l.value(tick); ok {
 			r.write(tick, l.labels, v)
 		}

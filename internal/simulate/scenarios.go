@@ -26,6 +26,7 @@ type Scenario struct {
 	Cause  alerts.Cause  // what firing evidence is to be attributed to; "" the version
 	Onset  time.Duration // of the fault, after the start
 	Probes bool          // it is told by what probes read, not by requests
+	Parts  *Parts        // what the requests are made of, where the service tells
 	Note   string        // what a reader has to know
 	At     func(w *weather, t time.Duration, r Rollout)
 }
@@ -62,7 +63,7 @@ var Scenarios = []Scenario{
 	{Number: "4a", Name: "the database does not answer for 6 minutes, 5 % errors in both versions", Label: Keep, Cause: alerts.Dependency, At: incident(true)},
 	{Number: "4b", Name: "something that no probe sees is ill for 6 minutes, 5 % errors in both versions", Label: Keep, Cause: alerts.Dependency, Note: "where no old version serves beside it and no probe sees the incident, nothing tells it from the version", At: incident(false)},
 	{Number: "5", Name: "a tenant's client is broken, before and after", Label: Keep, At: brokenClient},
-	{Number: "6", Name: "the new version gets three times the share of a flaky route", Label: Keep, Cause: alerts.Traffic, Note: "the counts that are simulated tell no routes, by which rollwatch would see it; the other judges know none at all", At: mixShift},
+	{Number: "6", Name: "the new version gets three times the share of a flaky route", Label: Keep, Cause: alerts.Traffic, Parts: &Parts{routeLabel, routes}, Note: "the series tell their routes, at which rollwatch looks when a gate fires; the other judges know none", At: mixShift},
 	{Number: "7a", Name: "every fifth scrape is missed", Label: Hold, At: missedScrapes, Note: "a fifth of the ticks is less than the coverage that a promotion needs"},
 	{Number: "7b", Name: "nothing is scraped for 4 minutes, to the end of the watch", Label: Hold, At: sourceDown},
 	{Number: "7c", Name: "the series get another name after half the watch", Label: Hold, At: renamed},
@@ -123,13 +124,22 @@ func brokenClient(w *weather, _ time.Duration, _ Rollout) {
 	w.old.errors += 0.005
 }
 
-// mixShift: of the requests to the flaky route 3 % fail, in either version.
+// The flaky route of scenario 6: of its requests so many more fail, in either version.
+const flakyFails, flakyShare, flakyShifted = 0.03, 0.05, 0.15
+
 func mixShift(w *weather, t time.Duration, _ Rollout) {
-	const fails, share, shifted = 0.03, 0.05, 0.15
-	w.old.errors += share * fails
-	if w.new.errors += share * fails; t > 0 {
-		w.new.errors += (shifted - share) * fails
+	w.old.errors += flakyShare * flakyFails
+	if w.new.errors += flakyShare * flakyFails; t > 0 {
+		w.new.errors += (flakyShifted - flakyShare) * flakyFails
 	}
+}
+
+func routes(t time.Duration, isNew bool) []sort {
+	share := flakyShare
+	if isNew && t > 0 {
+		share = flakyShifted
+	}
+	return []sort{{"/import", share, usualErrors + flakyFails}, {"/orders", 1 - share, usualErrors}}
 }
 
 func missedScrapes(w *weather, t time.Duration, _ Rollout) {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -39,14 +40,16 @@ type line struct {
 // A window shows what the probes of a world read, and whether its scrapes went
 // well. It keeps nothing: the points are made when a gate reads them.
 type window struct {
-	lines []line
+	lines    []line
+	requests func() []line // more of them, that are made when they are first asked for; nil: none
+	counted  []line
 }
 
 // Select implements collector.Window.
 func (w *window) Select(_ context.Context, from, to time.Time, matchers ...*labels.Matcher) ([]collector.Series, error) {
 	var out []collector.Series
 	first := max(-ticksBefore, int(from.Sub(begun)/interval)-1)
-	for _, l := range w.lines {
+	for _, l := range w.asked(matchers) {
 		if slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(l.labels.Get(m.Name)) }) {
 			continue
 		}
@@ -68,6 +71,19 @@ func (w *window) Select(_ context.Context, from, to time.Time, matchers ...*labe
 	return out, nil
 }
 
+// asked are the lines among which those are that the matchers ask for.
+func (w *window) asked(matchers []*labels.Matcher) []line {
+	if w.requests == nil || !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool {
+		return m.Name == model.MetricNameLabel && strings.HasPrefix(m.Value, requestPrefix)
+	}) {
+		return w.lines
+	}
+	if w.counted == nil {
+		w.counted = w.requests()
+	}
+	return w.counted
+}
+
 // Query implements collector.Window. No built-in gate asks in PromQL.
 func (*window) Query(context.Context, string, time.Time, time.Time, time.Duration) (promql.Matrix, error) {
 	return nil, errors.New("a simulated window answers no PromQL")
@@ -79,6 +95,9 @@ func windowOf(w *world) *window {
 	win.add(w.probe("rollwatch_probe_up", "postgres", databaseName), w.shown(func(m *moment) float64 { return truth(!m.weather.probes.databaseDown) }, 1))
 	if w.scenario.Probes {
 		win.lines = append(win.lines, w.probed()...)
+	}
+	if w.scenario.Parts != nil { // else nobody asks for more than the counts tell
+		win.requests = func() []line { return append(w.requests(), w.stable()...) }
 	}
 	return win
 }
@@ -131,7 +150,7 @@ func (w *world) scrapes() []line {
 	for i := range pods {
 		lines = append(lines, line{w.instance("up", podName(i), true), up(i == 0)})
 	}
-	return append(lines, line{w.instance("up", "old:9464", false), func(tick int) (float64, bool) {
+	return append(lines, line{w.instance("up", oldAddress, false), func(tick int) (float64, bool) {
 		if tick > 0 && tick <= len(w.ticks) && w.share(time.Duration(tick)*interval) == 1 && w.rollout.Strategy != alerts.Canary {
 			return 0, false
 		}
