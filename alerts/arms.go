@@ -24,17 +24,16 @@ const (
 type arms struct {
 	subject selection
 	control Labels
-	idle    Labels                      // the canary track where no canary is judged: its scrapes say nothing
-	version string                      // the label that tells versions apart, where it is there
-	scope   Labels                      // how the subject is named to readers
-	ours    map[string]bool             // instances that served the version under the rollout
-	others  map[string]bool             // instances that serve nothing but other versions now
-	former  map[string]bool             // instances that served nothing but other versions, and serve none now
-	tracked bool                        // a canary is judged, and told by its track
-	seen    []string                    // versions that were seen
-	byPod   bool                        // count the subject by instance as well
-	without Labels                      // what is left out of both arms
-	weight  func(labels.Labels) float64 // of what the subject counts, nil: 1
+	idle    Labels          // the canary track where no canary is judged: its scrapes say nothing
+	version string          // the label that tells versions apart, where it is there
+	scope   Labels          // how the subject is named to readers
+	ours    map[string]bool // instances that served the version under the rollout
+	others  map[string]bool // instances that serve nothing but other versions now
+	former  map[string]bool // instances that served nothing but other versions, and serve none now
+	tracked bool            // a canary is judged, and told by its track
+	seen    []string        // versions that were seen
+	byPod   bool            // count the subject by instance as well
+	without Labels          // what is left out of both arms
 }
 
 // A selection is the series that have all labels of one set, and not those of

@@ -39,7 +39,7 @@ func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, source C
 	} else if mixed, err := g.otherMix(ctx, all, scene); err != nil {
 		return err
 	} else if mixed {
-		f.blame(Traffic, "with the mix of routes from before the rollout all is well")
+		f.blame(Traffic, "in this mix of routes so many are to be expected of routes that are as before")
 	}
 	return nil
 }

@@ -68,8 +68,9 @@ func few(key func(labels.Labels) string, sums map[string]*twoArms) func(labels.L
 	}
 }
 
-// otherMix says whether the gate would be ok if the routes had the shares of the
-// traffic that they had in the hour before the rollout.
+// otherMix says whether within routes the gate would not fire: whether so many bad ones
+// are to be expected, up to luck, of routes that are as they were in the hour before the
+// rollout and have the shares of the traffic that they have now.
 func (g Gate) otherMix(ctx context.Context, all gathered, scene Scene) (bool, error) {
 	key, spans := scene.Service.byRoute(), scene.Subject.Baseline.Spans
 	if key == nil || len(spans) == 0 {
@@ -87,45 +88,37 @@ func (g Gate) otherMix(ctx context.Context, all gathered, scene Scene) (bool, er
 	now := all.sums(all.told, edges, scene.window(g.For), key)
 	key = few(key, now)
 	now = all.sums(all.told, edges, scene.window(g.For), key)
-	before := r.sums(arms{}, edges, spans[0], key)
-	weights, ok := reweigh(now, before, signal)
+	expected, ok := usualInMix(now, r.sums(arms{}, edges, spans[0], key), signal)
 	if !ok {
 		return false, nil
 	}
-	told := all.told
-	told.weight = func(l labels.Labels) float64 { return weights[key(l)] }
-	return g.acquits(all.counts(told), scene), nil
+	a := g.Assess(all.counts(all.told), scene)
+	return guard(a.Window, max(a.Base.Value, expected)) < guardNeeded, nil
 }
 
-// reweigh is by how much each route must count for the routes to have the shares that
-// they had before; false when too many failures are on routes that were not there.
-func reweigh(now, before map[string]*twoArms, signal Signal) (weights map[string]float64, ok bool) {
+// usualInMix is the share of bad ones that routes would show in the mix of now if each were
+// as before; false when too many failures are on routes that were not there.
+func usualInMix(now, before map[string]*twoArms, signal Signal) (expected float64, ok bool) {
 	if len(before) < 2 {
-		return nil, false
+		return 0, false
 	}
-	var nowAll, beforeAll, bad, unknown float64
+	var n, bad, unknown, usual float64
 	for route, sum := range now {
-		n, failed := signal.Of(sum.subject)
-		nowAll, bad = nowAll+n, bad+failed
-		known := 0.0
-		if was := before[route]; was != nil {
-			known, _ = signal.Of(was.subject)
+		requests, failed := signal.Of(sum.subject)
+		n, bad = n+requests, bad+failed
+		var was Ratio
+		if sums := before[route]; sums != nil {
+			was = was.add(signal.Of(sums.subject))
 		}
-		if beforeAll += known; known == 0 {
+		if was.N == 0 {
 			unknown += failed
 		}
+		usual += requests * was.Value()
 	}
-	if beforeAll == 0 || unknown > (1-mostlyTold)*bad {
-		return nil, false
+	if n == 0 || unknown > (1-mostlyTold)*bad {
+		return 0, false
 	}
-	weights = map[string]float64{}
-	for route, sum := range now {
-		if n, _ := signal.Of(sum.subject); n > 0 && before[route] != nil {
-			was, _ := signal.Of(before[route].subject)
-			weights[route] = was / beforeAll * nowAll / n
-		}
-	}
-	return weights, true
+	return usual / n, true
 }
 
 // sameWithinRoutes says whether route by route nothing is suspected of the new version

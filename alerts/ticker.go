@@ -197,16 +197,13 @@ func (t *ticker) add(s collector.Series, told arms, count func(*Tally, float64))
 	if !at.subject && !at.control {
 		return
 	}
-	find, weight := t.finder(s), 1.0
-	if at.subject && told.weight != nil {
-		weight = told.weight(s.Labels)
-	}
+	find := t.finder(s)
 	for d := range t.counter.Deltas(s) {
 		if d.N == 0 || d.Begin.Before(t.span.From) || d.At.After(t.span.To) {
 			continue
 		}
 		if tick := find(d.At.UnixMilli()); tick != nil {
-			tick.change(at, func(tally *Tally) { count(tally, weight*d.N) })
+			tick.change(at, func(tally *Tally) { count(tally, d.N) })
 		}
 	}
 }
