@@ -20,6 +20,10 @@ const (
 	asksAWatch = 5
 )
 
+// tenantTick is the tick of a minute at which tenants are judged: that before it has
+// been written for certain.
+const tenantTick = 2
+
 // An Outcome is what one judge made of one run.
 type Outcome struct {
 	RolledBack time.Duration // when; 0: it did not
@@ -42,6 +46,11 @@ func serviceOf(s *Scenario, r Rollout) *alerts.Service {
 		service.Tracks = map[string]alerts.Labels{"canary": {trackLabel: "canary"}, "stable": {trackLabel: "stable"}}
 	} else {
 		service.VersionLabel = versionLabel
+	}
+	if s.tellsTenants() {
+		service.TenantLabel = tenantLabel
+		service.Metrics.Preset, service.Metrics.Latency = "", durationMetric
+		service.Metrics.Requests, service.Metrics.Errors = requestMetric, requestMetric+`{status_code=~"5.."}`
 	}
 	if s.Probes {
 		service.Queues = []string{queueName}
@@ -228,6 +237,8 @@ func (o *ours) worthAsking(n int, m *moment) bool {
 		return changed || quiet || o.onNews(alarms) || (n-int(watch/interval))%each == 0
 	case o.said == verdict.HoldOn, past && !o.promoted, alarms != 0:
 		return true
+	case o.world.scenario.tellsTenants() && n%minuteTicks == tenantTick:
+		return true
 	default:
 		return o.world.scenario.Probes && m.at > o.world.scenario.Onset || m.at-o.seen > verdict.LostAfter
 	}
@@ -295,7 +306,7 @@ func (o *ours) ask(ctx context.Context, n int, t time.Duration) (final bool, err
 func (o *ours) worthReading(t time.Duration) bool {
 	watch := o.world.rollout.Watch
 	open := o.said == verdict.HoldOn || t > watch && !o.promoted || t-o.seen > verdict.LostAfter
-	return o.world.scenario.Probes || o.everyTick || o.read == nil || t == watch || open && t-o.readAt >= time.Minute
+	return o.world.scenario.Probes || o.world.scenario.tellsTenants() || o.everyTick || o.read == nil || t == watch || open && t-o.readAt >= time.Minute
 }
 
 // keep remembers what the gates on probes found.

@@ -9,7 +9,7 @@ import (
 
 // some are cells of every kind, few enough for a test.
 func some(s Scenario, r Rollout, rps float64) bool {
-	return slices.Contains([]string{"0", "4a", "6", "8e", "14"}, s.Number) && slices.Contains([]string{"canary 10 %", "blue-green"}, r.Name) && rps == 20
+	return slices.Contains([]string{"0", "4a", "6", "8e", "14", "14b"}, s.Number) && slices.Contains([]string{"canary 10 %", "blue-green"}, r.Name) && rps == 20
 }
 
 // Ticks at which nothing can have changed are not judged. That changes no outcome.

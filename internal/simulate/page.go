@@ -42,15 +42,16 @@ ours judges on after a promotion. Incidents that both versions share favour judg
 documentation asks for 50 points and more; a canary of 15 minutes has 15. The models are of the documented behaviour: counts of
 failures that nothing takes back, missing data that fail or err. Nobody outside has reviewed them.
 
-**Short cuts.** Counts are fed to the gates directly. A tick at which no gate can have begun to fire is not judged; a rollout that
-is held for more than 3 minutes, or after its watch, is judged five times in the length of its watch and when something new may
-fire. Tests show that this changes no outcome but by that time.
+**Short cuts.** Counts are fed to the gates directly; series of routes and of tenants are shown to who reads them. A tick at which no gate can have begun to fire is not judged; a rollout that
+is held for more than 3 minutes, or after its watch, is judged five times in the length of its watch and when something else may
+fire than before. Tests show that this changes no outcome but by that time.
 `
 
 func (r *Result) page(different []string, endToEnd int) string {
 	var b strings.Builder
 	b.WriteString(strings.ReplaceAll(pageHead, "%%", "%"))
-	fmt.Fprintf(&b, "\nThese are the %s seeds: %d runs of each cell in which a rollback is wrong, %d of each other, %d of those that probes tell, which are judged whole.\n",
+	fmt.Fprintf(&b, "\nThese are the %s seeds: %d runs of each cell in which a rollback is wrong, %d of each other, %d of those that probes tell, which are judged whole; "+
+		"and a twentieth of the runs where tenants are told, whose series are read each minute.\n",
 		r.Options.Seeds, r.Options.Nulls, r.Options.Others, r.Options.Probed)
 	b.WriteString("\n## Limits\n\n| limit | held | measured |\n|---|---|---|\n")
 	for _, l := range r.Limits() {

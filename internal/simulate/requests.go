@@ -235,7 +235,7 @@ func (r *register) instance(address string, isNew, isStable bool) []line {
 	}
 	var lines []line
 	add := func(l labels.Labels, of func(*account, int) float64) {
-		lines = append(lines, line{l, r.counter(address, isNew, isStable, of)})
+		lines = append(lines, line{labels: l, value: r.counter(address, isNew, isStable, of), keeps: !isStable})
 	}
 	for i, p := range parts {
 		count, more := durationMetric+"_count", []string(nil)

@@ -90,12 +90,19 @@ func (o Options) runs(c *Cell) int {
 	switch {
 	case c.Scenario.Probes:
 		return o.Probed
+	case c.Scenario.tellsTenants() && c.Scenario.null():
+		return max(2, o.Nulls/costly)
+	case c.Scenario.tellsTenants():
+		return max(2, o.Others/costly)
 	case c.Scenario.null():
 		return o.Nulls
 	default:
 		return o.Others
 	}
 }
+
+// costly is how many times fewer runs a cell has whose tenants are told.
+const costly = 20
 
 // A chunk is some of the runs of a cell: what one worker does at a time.
 type chunk struct {

@@ -63,6 +63,7 @@ var Scenarios = []Scenario{
 	{Number: "4a", Name: "the database does not answer for 6 minutes, 5 % errors in both versions", Label: Keep, Cause: alerts.Dependency, At: incident(true)},
 	{Number: "4b", Name: "something that no probe sees is ill for 6 minutes, 5 % errors in both versions", Label: Keep, Cause: alerts.Dependency, Note: "where no old version serves beside it and no probe sees the incident, nothing tells it from the version", At: incident(false)},
 	{Number: "5", Name: "a tenant's client is broken, before and after", Label: Keep, At: brokenClient},
+	{Number: "5b", Name: "the same, and the series tell their tenants", Label: Keep, Parts: &Parts{tenantLabel, brokenTenant}, Note: "the null of tenant_errors, over 40 tenants", At: brokenClient},
 	{Number: "6", Name: "the new version gets three times the share of a flaky route", Label: Keep, Cause: alerts.Traffic, Parts: &Parts{routeLabel, routes}, Note: "the series tell their routes, at which rollwatch looks when a gate fires; the other judges know none", At: mixShift},
 	{Number: "7a", Name: "every fifth scrape is missed", Label: Hold, At: missedScrapes, Note: "a fifth of the ticks is less than the coverage that a promotion needs"},
 	{Number: "7b", Name: "nothing is scraped for 4 minutes, to the end of the watch", Label: Hold, At: sourceDown},
@@ -77,6 +78,7 @@ var Scenarios = []Scenario{
 	{Number: "13c", Name: "a poison job is tried again and again: half of the jobs fail", Label: Rollback, Onset: onset, Probes: true, Note: "the number of failed jobs holds; to roll back takes the gate that compares queues by track", At: poison},
 	{Number: "13d", Name: "jobs complete and do nothing", Label: Rollback, Onset: onset, Probes: true, At: violates},
 	{Number: "14", Name: "the login of one tenant fails (0.5 % of the traffic)", Label: Rollback, Onset: onset, Probes: true, At: tenantBroken},
+	{Number: "14b", Name: "the requests of one tenant fail (0.5 % of the traffic), and no feature is checked", Label: Rollback, Onset: onset, Parts: &Parts{tenantLabel, failedTenant}, Note: "of so small a tenant few requests come: what takes longest is to count them", At: tenantFailed},
 	{Number: "15", Name: "rows are written across tenants", Label: Rollback, Onset: onset, Probes: true, At: violates},
 	{Number: "16", Name: "one of the new instances restarts again and again", Label: Rollback, Onset: onset, Probes: true, Note: "the one instance is named and the rollout held, since the others serve", At: crashLoop},
 	{Number: "17", Name: "an improvement: a fifth of the errors", Label: Keep, At: func(w *weather, t time.Duration, _ Rollout) {
@@ -85,6 +87,10 @@ var Scenarios = []Scenario{
 		}
 	}},
 }
+
+// tellsTenants says whether the series tell tenants: they are read each minute, which
+// takes some time.
+func (s *Scenario) tellsTenants() bool { return s.Parts != nil && s.Parts.Label == tenantLabel }
 
 // manyTimesFew is why small shifts are found where there is enough traffic.
 const manyTimesFew = "canary_latency asks for 1.5 times the old version's share at any bucket edge: of the very slow requests, which are few, a small shift makes many times as many"
@@ -122,6 +128,45 @@ func incident(seen bool) func(*weather, time.Duration, Rollout) {
 func brokenClient(w *weather, _ time.Duration, _ Rollout) {
 	w.new.errors += 0.005
 	w.old.errors += 0.005
+}
+
+// One of manyTenants has so small a share of the traffic; the others' are Zipf's.
+const (
+	manyTenants = 40
+	smallTenant = 0.005
+)
+
+// tenants are what the requests are made of where so many of the small tenant's fail.
+func tenants(fail float64) []sort {
+	all := make([]sort, manyTenants)
+	sum := 0.0
+	for i := 1; i < manyTenants; i++ {
+		all[i] = sort{"tenant-" + figure(float64(i)), 1 / float64(i), usualErrors}
+		sum += all[i].share
+	}
+	for i := range all {
+		all[i].share *= (1 - smallTenant) / sum
+	}
+	all[0] = sort{"globex", smallTenant, fail}
+	return all
+}
+
+var wellTenants, illTenants = tenants(usualErrors), tenants(1)
+
+func brokenTenant(time.Duration, bool) []sort { return illTenants }
+
+func failedTenant(t time.Duration, isNew bool) []sort {
+	if isNew && t > onset {
+		return illTenants
+	}
+	return wellTenants
+}
+
+func tenantFailed(w *weather, t time.Duration, _ Rollout) {
+	if t > onset {
+		w.new.errors += smallTenant * (1 - usualErrors)
+		w.spoil()
+	}
 }
 
 // The flaky route of scenario 6: of its requests so many more fail, in either version.

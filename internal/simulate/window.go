@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -35,35 +36,55 @@ const (
 type line struct {
 	labels labels.Labels
 	value  func(tick int) (float64, bool)
+	keeps  bool              // what was shown once
+	points []collector.Point // that are kept
+	next   int               // of the ticks, from the first of all on, the first that is not among them
 }
 
 // A window shows what the probes of a world read, and whether its scrapes went
-// well. It keeps nothing: the points are made when a gate reads them.
+// well. The points are made when a gate reads them; only of the many series of requests
+// they are kept.
 type window struct {
 	lines    []line
 	requests func() []line // more of them, that are made when they are first asked for; nil: none
 	counted  []line
 }
 
+// between are the points of the line with from < T <= to. Nobody asks for what is not
+// drawn yet.
+func (l *line) between(from, to time.Time) []collector.Point {
+	first, end := max(-ticksBefore, int(from.Sub(begun)/interval)-1), int(to.Sub(begun)/interval)
+	if l.keeps {
+		first = l.next - ticksBefore
+	}
+	var points []collector.Point
+	for tick := first; tick <= end; tick++ {
+		if v, ok := l.value(tick); ok {
+			points = append(points, collector.Point{T: begun.Add(time.Duration(tick) * interval).UnixMilli(), V: v})
+		}
+	}
+	if l.keeps {
+		l.points, l.next = append(l.points, points...), max(l.next, end+1+ticksBefore)
+		points = l.points
+	}
+	after := func(t time.Time) int {
+		at, _ := slices.BinarySearchFunc(points, t.UnixMilli()+1, func(p collector.Point, ms int64) int { return cmp.Compare(p.T, ms) })
+		return at
+	}
+	low, high := after(from), after(to)
+	return points[low:max(low, high):max(low, high)]
+}
+
 // Select implements collector.Window.
 func (w *window) Select(_ context.Context, from, to time.Time, matchers ...*labels.Matcher) ([]collector.Series, error) {
 	var out []collector.Series
-	first := max(-ticksBefore, int(from.Sub(begun)/interval)-1)
-	for _, l := range w.asked(matchers) {
+	lines := w.asked(matchers)
+	for i := range lines {
+		l := &lines[i]
 		if slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(l.labels.Get(m.Name)) }) {
 			continue
 		}
-		points := make([]collector.Point, 0, max(0, int(to.Sub(begun)/interval)-first+1))
-		for tick := first; ; tick++ {
-			at := begun.Add(time.Duration(tick) * interval)
-			if at.After(to) {
-				break
-			}
-			if v, ok := l.value(tick); ok && at.After(from) {
-				points = append(points, collector.Point{T: at.UnixMilli(), V: v})
-			}
-		}
-		if len(points) > 0 {
+		if points := l.between(from, to); len(points) > 0 {
 			out = append(out, collector.Series{Labels: l.labels, Points: points})
 		}
 	}
@@ -103,7 +124,7 @@ func windowOf(w *world) *window {
 }
 
 func (w *window) add(l labels.Labels, value func(int) (float64, bool)) {
-	w.lines = append(w.lines, line{l, value})
+	w.lines = append(w.lines, line{labels: l, value: value})
 }
 
 // shown is what a function says of the moments there were, and something else
@@ -148,9 +169,9 @@ func (w *world) scrapes() []line {
 		pods = fleetPods
 	}
 	for i := range pods {
-		lines = append(lines, line{w.instance("up", podName(i), true), up(i == 0)})
+		lines = append(lines, line{labels: w.instance("up", podName(i), true), value: up(i == 0)})
 	}
-	return append(lines, line{w.instance("up", oldAddress, false), func(tick int) (float64, bool) {
+	return append(lines, line{labels: w.instance("up", oldAddress, false), value: func(tick int) (float64, bool) {
 		if tick > 0 && tick <= len(w.ticks) && w.share(time.Duration(tick)*interval) == 1 && w.rollout.Strategy != alerts.Canary {
 			return 0, false
 		}
@@ -182,7 +203,7 @@ func (w *world) instance(metric, address string, isNew bool, more ...string) lab
 func (w *world) probed() []line {
 	const tenants = 200
 	read := func(l labels.Labels, of func(*moment) float64, before float64) line {
-		return line{l, w.shown(of, before)}
+		return line{labels: l, value: w.shown(of, before)}
 	}
 	target := feature.TargetName(serviceName, featureName)
 	queue := func(metric string, more ...string) labels.Labels {
@@ -195,15 +216,15 @@ func (w *world) probed() []line {
 		read(queue("bullmq_queue_workers"), func(*moment) float64 { return 4 }, 4),
 		read(w.probe(feature.TenantsMetric, "", target, "state", "works"), func(m *moment) float64 { return tenants - float64(m.weather.probes.broken) }, tenants),
 		read(w.probe(feature.TenantsMetric, "", target, "state", "broken"), func(m *moment) float64 { return float64(m.weather.probes.broken) }, 0),
-		{queue("bullmq_job_completed_total"), w.total(func(m *moment) float64 { return m.jobs }, usualJobs)},
-		{queue("bullmq_job_failed_total"), w.total(func(m *moment) float64 { return m.failures }, 0)},
+		{labels: queue("bullmq_job_completed_total"), value: w.total(func(m *moment) float64 { return m.jobs }, usualJobs)},
+		{labels: queue("bullmq_job_failed_total"), value: w.total(func(m *moment) float64 { return m.failures }, 0)},
 	}
 	for metric, of := range map[string]func(*moment) float64{
 		feature.FailuresMetric:    func(m *moment) float64 { return m.weather.probes.tries },
 		feature.FailingMetric:     func(*moment) float64 { return float64(begun.Add(w.scenario.Onset + interval).Unix()) },
 		feature.LastSuccessMetric: func(*moment) float64 { return float64(begun.Add(w.scenario.Onset).Unix()) },
 	} {
-		lines = append(lines, line{w.probe(metric, "", target, "tenant", "globex"), w.whileBroken(of)})
+		lines = append(lines, line{labels: w.probe(metric, "", target, "tenant", "globex"), value: w.whileBroken(of)})
 	}
 	return lines
 }
