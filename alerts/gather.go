@@ -95,7 +95,7 @@ func (t *twoArms) arm(at place) *Tally {
 
 // tellArms finds how new is told from old now.
 func tellArms(ctx context.Context, scene Scene) (arms, error) {
-	if told := tell(scene, nil); told.tracked {
+	if told := tell(scene, nil); told.tracked && scene.Service.VersionLabel == "" {
 		return told, nil // what there is to read makes no difference
 	}
 	var counters [][]*labels.Matcher
@@ -216,11 +216,7 @@ func (r read) why(told arms) string {
 	case len(r.requests) == 0:
 		return ""
 	case !slices.ContainsFunc(r.requests, func(s collector.Series) bool { return told.isSubject(s.Labels) }):
-		seen := ""
-		if len(told.seen) > 0 {
-			seen = "; there is " + strings.Join(told.seen, ", ")
-		}
-		return fmt.Sprintf("%s has no series with %s%s", name, told.subject, seen)
+		return fmt.Sprintf("%s has no series with %s", name, told.sought())
 	default:
 		return ""
 	}

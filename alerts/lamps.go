@@ -85,7 +85,7 @@ func (l *lamps) sort(up collector.Series, told arms, scene Scene) {
 	instance := up.Labels.Get(model.InstanceLabel)
 	scrape := lit(scrapeName(up), up.Points, scene)
 	switch {
-	case told.isIdle(up.Labels):
+	case told.isIdle(up.Labels), told.tracked && told.servesOthers(up.Labels):
 	case !told.scrapes(up.Labels):
 		l.control = append(l.control, scrape)
 	case told.former[instance] && !scrape.isWell():

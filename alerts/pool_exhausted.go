@@ -88,7 +88,7 @@ func (a arms) judgesPool(p *pool) bool {
 	if a.version != "" && p.labels.Get(a.version) == "" {
 		return !a.others[p.instance] && !a.former[p.instance]
 	}
-	return a.isSubject(p.labels)
+	return a.isSubject(p.labels) && !(a.tracked && a.others[p.instance])
 }
 
 // readAt are the times at which any of the pools was read under the rollout.

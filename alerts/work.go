@@ -178,7 +178,7 @@ func (r workRead) why(told arms, counts Counts) string {
 	case r.byName:
 		return r.unknown(counts, r.completed, counts.shareOfSubject(), "completed")
 	case control && !subject:
-		return fmt.Sprintf("no worker has series with %s", told.subject)
+		return "no worker has series with " + told.sought()
 	}
 	return ""
 }

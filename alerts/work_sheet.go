@@ -34,6 +34,9 @@ func (s *sheet) stationOf(l labels.Labels) (station, bool) {
 	if s.told.version != "" && l.Get(s.told.version) == "" { // it may be of either
 		return station{}, false
 	}
+	if s.told.tracked && at.subject && s.told.servesOthers(l) {
+		return station{}, false
+	}
 	who := station{at.subject, l.Get(model.InstanceLabel), s.read.queueOf(l)}
 	if s.read.byName {
 		who.instance = l.Get(trackLabel)

@@ -137,7 +137,7 @@ func (c *sitting) missing() []Missing {
 		if f.State == alerts.Firing || why == "" && !f.State.Missing() {
 			continue
 		}
-		m := Missing{Gate: f.Gate, State: f.State, Since: f.Since, Why: cmp.Or(why, stateInWords(f.State))}
+		m := Missing{Gate: f.Gate, State: f.State, Since: f.Since, Why: cmp.Or(why, missingInWords(f))}
 		if required(f) {
 			m.Blocks = []Word{Promote}
 		}
@@ -159,6 +159,15 @@ func (c *sitting) minDetectable() map[string]float64 {
 		}
 	}
 	return ratios
+}
+
+// missingInWords says what is missing, and of series what the gate knows of it: that
+// another version is there in place of the one that was registered, say.
+func missingInWords(f alerts.Finding) string {
+	if f.State == alerts.NoSeries && f.Message != "" {
+		return stateInWords(f.State) + ": " + f.Message
+	}
+	return stateInWords(f.State)
 }
 
 func stateInWords(s alerts.State) string {

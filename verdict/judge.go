@@ -221,7 +221,7 @@ func (c *sitting) uncovered(f alerts.Finding) string {
 	case !required(f):
 		return ""
 	case f.State.Missing():
-		return stateInWords(f.State)
+		return missingInWords(f)
 	case f.State == alerts.WarmingUp:
 		return "warming up"
 	case f.Coverage < neededCoverage:

@@ -221,6 +221,16 @@ func TestNothingMissingRollsBackOrIsPromoted(t *testing.T) {
 	})
 }
 
+func TestAMissingSeriesIsExplainedByTheGateThatMissesIt(t *testing.T) {
+	r := Rollout{Registration: Registration{Service: "api", Version: "2", Strategy: alerts.Canary, StartedAt: noon}}
+	message := `http_requests_total has no series with track="canary", version="2"; there is 1`
+	found := []alerts.Finding{{Gate: "canary_errors", State: alerts.NoSeries, Mode: alerts.Enforce, Required: true, Message: message}}
+	doc := Judge(r, found, defaultPolicy(), noon.Add(16*time.Minute))
+	require.Equal(t, HoldOn, doc.Verdict)
+	require.Equal(t, "no such series: "+message, doc.Missing[0].Why)
+	require.Equal(t, "hold: canary_errors: no such series: "+message, doc.Progress)
+}
+
 // Worse evidence never makes a better verdict.
 func TestVerdictIsMonotoneInEvidence(t *testing.T) {
 	worse := []alerts.State{alerts.OK, alerts.Pending, alerts.Firing}

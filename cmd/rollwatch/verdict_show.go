@@ -42,7 +42,7 @@ func showVerdict(w io.Writer, a *answer, form string) error {
 		line(heading("reasons", i), "%s %s (%s): %s", f.Gate, f.State, f.Mode, oneLine(f.Message))
 	}
 	for i, m := range d.Missing {
-		line(heading("missing", i), "%s %s%s", m.Gate, m.State, prefixed(": ", m.Why))
+		line(heading("missing", i), "%s %s%s", m.Gate, m.State, prefixed(": ", oneLine(m.Why)))
 	}
 	if d.Action != nil {
 		line("way back", "%s", describeAction(*d.Action))
