@@ -27,6 +27,9 @@ type Preset struct {
 // DefaultPreset is in force where a service says nothing of its metrics.
 const DefaultPreset = "prom-client"
 
+// NoPreset is what a service says that is scraped and answers no requests.
+const NoPreset = "none"
+
 // Presets is the table of instrumentations that need no selectors.
 var Presets = []Preset{
 	{
@@ -88,11 +91,13 @@ type meter struct {
 // scraped for what its workers do, and names no requests, has none.
 func hasMetrics(s *Service) bool {
 	m := s.Metrics
-	return m.Preset != "" || m.Requests != "" || len(m.Scrape) > 0 && s.Completions == ""
+	return m.Preset != NoPreset && (m.Preset != "" || m.Requests != "" || len(m.Scrape) > 0 && s.Completions == "")
 }
 
 // isScraped says whether there are scrapes of the service.
-func isScraped(s *Service) bool { return hasMetrics(s) || s.Completions != "" }
+func isScraped(s *Service) bool {
+	return hasMetrics(s) || s.Completions != "" || len(s.Metrics.Scrape) > 0
+}
 
 // hasLatency says whether they tell how long requests take.
 func hasLatency(s *Service) bool {

@@ -51,3 +51,28 @@ func TestManyVersionsWhereTheCanaryIsAreNotAllNamed(t *testing.T) {
 	a := arms{subject: selection{with: Labels{"track": "canary"}, unlessOther: Labels{"version": "9"}}, seen: []string{"1", "2", "3", "4", "5", "6", "7"}}
 	require.Equal(t, `track="canary", version="9"; there is 1, 2, 3, 4, 5 and 2 more`, a.sought())
 }
+
+func TestWhatNothingComparesIsSaidOfTheService(t *testing.T) {
+	scraped := func(change func(*Service)) *Service {
+		s := apiService()
+		change(s)
+		return s
+	}
+	for name, c := range map[string]struct {
+		service *Service
+		says    string
+	}{
+		"nothing tells":      {apiService(), "neither tracks nor version_label tells the two apart"},
+		"health alone":       {healthOnly(), "no metrics of the service are configured"},
+		"one track":          {scraped(func(s *Service) { s.Tracks = map[string]Labels{"canary": {"a": "b"}} }), "neither tracks nor version_label"},
+		"a preset of none":   {scraped(func(s *Service) { s.Metrics.Preset, s.VersionLabel = NoPreset, "version" }), "no metrics of the service"},
+		"tracks":             {tracked(), ""},
+		"versions":           {scraped(func(s *Service) { s.VersionLabel = "version" }), ""},
+		"workers of a track": {scraped(func(s *Service) { s.Completions, s.Tracks = "jobs_total", tracked().Tracks }), ""},
+		"workers by name":    {&Service{Name: "mail", WorkerTracks: true}, ""},
+	} {
+		why := c.service.Incomparable()
+		require.Equal(t, c.says == "", why == "", "%s: %s", name, why)
+		require.Contains(t, why, c.says, name)
+	}
+}

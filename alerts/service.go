@@ -46,7 +46,7 @@ type Labels map[string]string
 // Metrics says where a service's own metrics are and what they are called.
 type Metrics struct {
 	Scrape   []collector.ScrapeTarget `yaml:"scrape,omitempty"`
-	Preset   string                   `yaml:"preset,omitempty"`   // a name of Presets
+	Preset   string                   `yaml:"preset,omitempty"`   // a name of Presets, or NoPreset
 	Requests string                   `yaml:"requests,omitempty"` // or the three series, as PromQL selectors
 	Errors   string                   `yaml:"errors,omitempty"`
 	Latency  string                   `yaml:"latency,omitempty"`

@@ -125,7 +125,7 @@ func (s *Service) validateMetrics(f *faults) {
 	if m.Preset != "" && explicit {
 		f.add("$.metrics.preset", "a preset and selectors of one's own are both set", "keep one: the preset, or requests, errors and latency")
 	}
-	if m.Preset != "" && !slices.ContainsFunc(Presets, func(p Preset) bool { return p.Name == m.Preset }) {
+	if m.Preset != "" && m.Preset != NoPreset && !slices.ContainsFunc(Presets, func(p Preset) bool { return p.Name == m.Preset }) {
 		f.add("$.metrics.preset", fmt.Sprintf("preset %q is unknown", m.Preset), didYouMean(m.Preset, presetNames()))
 	}
 	if explicit && m.Requests == "" {
@@ -185,7 +185,7 @@ func presetNames() []string {
 	for i, p := range Presets {
 		names[i] = p.Name
 	}
-	return names
+	return append(names, NoPreset)
 }
 
 // position says where a PromQL expression is wrong.

@@ -42,7 +42,7 @@ func TestServiceFaultsNameTheFieldAndTheCure(t *testing.T) {
 		`{name: api, metrics: {preset: otel}, version_label: v, tenant_label: v}`:  "$.tenant_label: v is the version_label: name the label that tells tenants apart",
 		`{name: api, metrics: {preset: otel}, tenant_label: instance}`:             "$.tenant_label: instance tells the scraped processes apart: name the label that tells tenants apart",
 		`{name: api, metrics: {preset: prom-clent}}`:                               `$.metrics.preset: preset "prom-clent" is unknown: did you mean prom-client?`,
-		`{name: api, metrics: {preset: micrometer}}`:                               `$.metrics.preset: preset "micrometer" is unknown: use one of prom-client, otel, otel-legacy, nginx-ingress, traefik, envoy, istio`,
+		`{name: api, metrics: {preset: micrometer}}`:                               `$.metrics.preset: preset "micrometer" is unknown: use one of prom-client, otel, otel-legacy, nginx-ingress, traefik, envoy, istio, none`,
 		`{name: api, metrics: {preset: otel, requests: a, errors: b}}`:             "$.metrics.preset: a preset and selectors of one's own are both set: keep one: the preset, or requests, errors and latency",
 		`{name: api, metrics: {latency: a}}`:                                       "$.metrics.requests: missing, while errors or latency are named: name the counter of requests, as in http_requests_total",
 		`{name: api, metrics: {requests: a}}`:                                      `$.metrics.errors: missing, while requests is named: name the series that count errors, as in http_requests_total{code=~"5.."}`,

@@ -18,11 +18,20 @@ const (
 )
 
 func (h *Handler) register(w http.ResponseWriter, r *http.Request) error {
-	var registration verdict.Registration
-	if err := h.decode(r, "Registration", &registration); err != nil {
+	var told struct {
+		verdict.Registration
+		StartedAt *time.Time `json:"started_at"`
+	}
+	if err := h.decode(r, "Registration", &told); err != nil {
 		return err
 	}
-	rollout, created, err := h.opts.Judge.Register(r.Context(), registration, r.Header.Get("Idempotency-Key"))
+	if told.StartedAt != nil {
+		if told.StartedAt.IsZero() { // which would stand for now
+			return invalid("started_at", "is the first moment of the year 1; say when the rollout began, or leave it out for now")
+		}
+		told.Registration.StartedAt = *told.StartedAt
+	}
+	rollout, created, err := h.opts.Judge.Register(r.Context(), told.Registration, r.Header.Get("Idempotency-Key"))
 	if err != nil {
 		return err
 	}

@@ -254,11 +254,12 @@ func (e *Engine) adoptDetected(ctx context.Context, reg registration, now time.T
 	told.StartedAt, told.PreviousVersion = r.StartedAt, cmp.Or(told.PreviousVersion, r.PreviousVersion)
 	reg.rollout = r
 	reg.rollout.Registration, reg.rollout.Detected = told, false
+	reg.rollout.Notes = notesOn(e.services[told.Service].Service, told)
 	if err := e.opts.Ledger.adopt(ctx, reg); err != nil {
 		w.change.Unlock()
 		return Rollout{}, false, e.unavailable(err)
 	}
-	w.tell(told)
+	w.tell(reg.rollout)
 	w.change.Unlock()
 	if !r.Final {
 		_ = e.judge(context.WithoutCancel(ctx), w) // the watch remembers what went wrong, and the next tick tries again
@@ -268,9 +269,9 @@ func (e *Engine) adoptDetected(ctx context.Context, reg registration, now time.T
 }
 
 // tell makes what a tool says of a detected rollout the rollout's own.
-func (w *watch) tell(told Registration) {
+func (w *watch) tell(told Rollout) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.rollout.Registration, w.rollout.Detected = told, false
-	w.doc.Strategy, w.doc.Detected = told.Strategy, false
+	w.rollout.Registration, w.rollout.Notes, w.rollout.Detected = told.Registration, told.Notes, false
+	w.doc.Strategy, w.doc.Notes, w.doc.Detected = told.Strategy, told.Notes, false
 }

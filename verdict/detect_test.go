@@ -184,6 +184,7 @@ func TestTheToolThatComesLateAdoptsWhatWasDetected(t *testing.T) {
 		require.Equal(t, []string{"deploy 1>2"}, w.onRecord())
 		require.Equal(t, "c0ffee", r.Commit)
 		require.Equal(t, alerts.Rolling, r.Strategy, "the tool knows")
+		require.Empty(t, r.Notes, "what was said of a canary is not of this")
 		require.Equal(t, "b", r.Baseline.ID)
 		again, created := w.registerVersion("2")
 		require.False(t, created)

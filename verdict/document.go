@@ -34,6 +34,7 @@ type Document struct {
 	Degraded      string             `json:"degraded,omitempty"` // why the judge cannot do all it should
 	Reasons       []alerts.Finding   `json:"reasons"`            // what fires or pends, what decided first
 	Missing       []Missing          `json:"missing"`
+	Notes         []string           `json:"notes,omitempty"`         // what it cannot be judged by, as was told at its registration
 	Findings      []alerts.Finding   `json:"gates,omitempty"`         // every finding, by gate; not in events
 	MinDetectable map[string]float64 `json:"minDetectable,omitempty"` // by gate that counts: the smallest ratio to the baseline that would be found, 0: none
 	SupersededBy  string             `json:"supersededBy,omitempty"`

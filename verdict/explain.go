@@ -35,6 +35,7 @@ func (c *sitting) document(d decision) Document {
 		DryRun:       c.policy.DryRun,
 		Reasons:      c.reasons(d.by),
 		Missing:      c.missing(),
+		Notes:        c.Notes,
 		Findings:     c.findings,
 		SupersededBy: c.SupersededBy,
 

@@ -46,7 +46,7 @@ func selectRollouts(ctx context.Context, q querier, clause string, args ...any) 
 		}
 		said := recorded{Registration: &r.Registration}
 		err := json.Unmarshal(registration, &said)
-		r.Detected = said.Detected
+		r.Detected, r.Notes = said.Detected, said.Notes
 		if err := errors.Join(err, json.Unmarshal(baseline, &r.Baseline)); err != nil {
 			return nil, 0, fmt.Errorf("rollout %s: %w", r.ID, err)
 		}
@@ -224,7 +224,7 @@ func (l *Ledger) byKey(ctx context.Context, key, request string) (Rollout, bool,
 // it. Those of its service that are under watch are superseded by it.
 func (l *Ledger) register(ctx context.Context, reg registration) (Rollout, error) {
 	r := reg.rollout
-	text, err := json.Marshal(recorded{&r.Registration, r.Detected})
+	text, err := json.Marshal(recorded{&r.Registration, r.Detected, r.Notes})
 	if err != nil {
 		return Rollout{}, err
 	}
@@ -264,13 +264,14 @@ func (reg registration) keep(ctx context.Context, tx *sql.Tx, id string) error {
 // recorded is how what is known of a rollout from its registration is written down.
 type recorded struct {
 	*Registration
-	Detected bool `json:"detected,omitempty"`
+	Detected bool     `json:"detected,omitempty"`
+	Notes    []string `json:"notes,omitempty"`
 }
 
 // adopt records what a tool says of a rollout that is on record already.
 func (l *Ledger) adopt(ctx context.Context, reg registration) error {
 	r := reg.rollout
-	text, err := json.Marshal(recorded{&r.Registration, r.Detected})
+	text, err := json.Marshal(recorded{&r.Registration, r.Detected, r.Notes})
 	if err != nil {
 		return err
 	}

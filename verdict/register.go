@@ -54,7 +54,7 @@ func (e *Engine) Register(ctx context.Context, reg Registration, idempotencyKey 
 // The caller holds s.registering.
 func (e *Engine) enroll(ctx context.Context, s *service, reg registration, now time.Time) (Rollout, error) {
 	r := &reg.rollout
-	r.ID, r.RegisteredAt = rolloutID(r.Service, now), now
+	r.ID, r.RegisteredAt, r.Notes = rolloutID(r.Service, now), now, notesOn(s.Service, r.Registration)
 	var err error
 	if r.Baseline, err = e.takeBaseline(ctx, s, *r, now); err != nil {
 		return Rollout{}, e.unavailable(err)
@@ -65,6 +65,18 @@ func (e *Engine) enroll(ctx context.Context, s *service, reg registration, now t
 		return Rollout{}, e.unavailable(err)
 	}
 	return e.begin(context.WithoutCancel(ctx), registered), nil
+}
+
+// notesOn says what a rollout cannot be judged by, as its service is configured:
+// whoever registers it should not learn that from what is not found.
+func notesOn(s *alerts.Service, reg Registration) []string {
+	if reg.Strategy != alerts.Canary || reg.Kind == KindOfRollback {
+		return nil
+	}
+	if why := s.Incomparable(); why != "" {
+		return []string{why}
+	}
+	return nil
 }
 
 // begin takes a registered rollout under watch, closes those it supersedes, and

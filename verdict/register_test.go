@@ -124,6 +124,25 @@ func TestTheSameKeyRegistersOnce(t *testing.T) {
 	})
 }
 
+func TestACanaryThatNothingComparesIsToldSo(t *testing.T) {
+	const note = "the canary is not compared with the old version: no metrics of the service are configured, so it is judged by limits alone, on all that the service does"
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.register(alerts.Canary)
+		require.Equal(t, []string{note}, r.Notes)
+		w.restart()
+		w.pass(tick)
+		require.Equal(t, []string{note}, w.verdict(r.ID).Notes, "the document says so as long as it is watched")
+		again, err := w.engine.Rollout(t.Context(), r.ID)
+		require.NoError(t, err)
+		require.Equal(t, []string{note}, again.Notes)
+
+		back, _, err := w.engine.Register(t.Context(), Registration{Service: "api", Version: "1", Strategy: alerts.Canary, Kind: KindOfRollback}, "")
+		require.NoError(t, err)
+		require.Empty(t, back.Notes, "a way back is compared with nothing")
+		require.Empty(t, w.register(alerts.Rolling).Notes)
+	})
+}
+
 func TestAClockThatIsALittleAheadIsForgiven(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r, _, err := w.engine.Register(t.Context(), Registration{Service: "api", Version: "1", Strategy: alerts.Canary, StartedAt: time.Now().Add(30 * time.Second)}, "")

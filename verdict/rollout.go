@@ -76,6 +76,7 @@ type Rollout struct {
 	Registration
 	RegisteredAt time.Time       `json:"registered_at"`
 	Detected     bool            `json:"detected,omitempty"` // its version was seen, and nobody has told of it
+	Notes        []string        `json:"notes,omitempty"`    // what it cannot be judged by, in sentences
 	Stages       []Stage         `json:"stages,omitempty"`
 	Override     *Override       `json:"override,omitempty"` // the newest one
 	Verdict      Word            `json:"verdict,omitempty"`  // the newest one; empty before the first judgement

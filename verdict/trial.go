@@ -56,7 +56,7 @@ func NewTrialOn(
 	}
 	return &Trial{
 		court: court{window: window, service: service, policy: config.Policy(interval), minRequests: config.MinRequests, interval: interval},
-		gates: gates, rollout: Rollout{ID: "trial", Registration: reg, RegisteredAt: reg.StartedAt, Baseline: baseline},
+		gates: gates, rollout: Rollout{ID: "trial", Registration: reg, RegisteredAt: reg.StartedAt, Notes: notesOn(service, reg), Baseline: baseline},
 	}, nil
 }
 

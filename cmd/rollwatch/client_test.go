@@ -22,7 +22,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.request, r.body = request, nil
 	text, _ := io.ReadAll(request.Body)
 	_ = json.Unmarshal(text, &r.body)
-	_, _ = w.Write([]byte(`{"id":"r-1","service":"api","version":"2.4.0","strategy":"canary","registered_at":"2026-11-23T04:12:00Z","baseline":{"id":"","kind":""}}`))
+	_, _ = w.Write([]byte(`{"id":"r-1","service":"api","version":"2.4.0","strategy":"canary","registered_at":"2026-11-23T04:12:00Z","notes":["the canary is not compared"],"baseline":{"id":"","kind":""}}`))
 }
 
 func TestRolloutCommandsSayWhatTheyAreTold(t *testing.T) {
@@ -35,7 +35,8 @@ func TestRolloutCommandsSayWhatTheyAreTold(t *testing.T) {
 	code, stdout, stderr := rollwatch(t, "rollout", "start", "--server", server.URL, "--token-file", token, "--service=api", "--version=2.4.0",
 		"--previous-version=2.3.0", "--strategy=canary", "--flag=a", "--flag=b", "--migration=prisma:x:data:undo.sql:now", "--label=run=7", "--started-at=2026-11-23T04:12:00Z")
 	require.Zero(t, code, stderr)
-	require.Equal(t, "r-1\n", stdout)
+	require.Equal(t, "r-1\n", stdout, "what is not the id is not where a script looks for it")
+	require.Equal(t, "note: the canary is not compared\n", stderr)
 	require.Equal(t, "POST /api/v1/rollouts", r.request.Method+" "+r.request.URL.Path)
 	require.Equal(t, "Bearer hunter2", r.request.Header.Get("Authorization"))
 	require.NotEmpty(t, r.request.Header.Get("Idempotency-Key"))
@@ -68,6 +69,7 @@ func TestUsageErrorsNameWhatIsWanted(t *testing.T) {
 		"no version":         {[]string{"rollout", "start", "--service=api"}, "rollwatch: rollwatch rollout start wants --service and --version\n"},
 		"unknown strategy":   {[]string{"rollout", "start", "--strategy=big-bang"}, `rollwatch: invalid argument "big-bang" for "--strategy" flag: it is one of rolling, blue-green, canary; see rollwatch rollout start --help` + "\n"},
 		"half a migration":   {[]string{"rollout", "start", "--service=a", "--version=b", "--migration=prisma"}, `rollwatch: --migration: "prisma" is not TOOL:NAME:KIND[:REVERSE], as prisma:20261123_orders:additive` + "\n"},
+		"the year 1":         {[]string{"rollout", "start", "--service=a", "--version=b", "--started-at=0001-01-01T00:00:00Z"}, `rollwatch: --started-at: "0001-01-01T00:00:00Z" is the first moment of the year 1; say when it was, or leave it out` + "\n"},
 		"no time":            {[]string{"rollout", "start", "--service=a", "--version=b", "--started-at=now"}, `rollwatch: --started-at: "now" is not a time; write it as 2026-11-23T04:12:00Z` + "\n"},
 		"nothing to record":  {[]string{"rollout", "stage", "r-1"}, "rollwatch: rollwatch rollout stage wants --weight or --note\n"},
 		"no outcome":         {[]string{"rollout", "finish", "r-1"}, "rollwatch: rollwatch rollout finish wants --outcome=promoted|rolled_back|aborted\n"},

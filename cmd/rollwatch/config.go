@@ -25,7 +25,7 @@ import (
 type Config struct {
 	Sections
 	Targets []TargetEntry // entries of the sections of probes.Kinds, in the order of the table
-	Notices []string      // what was left out, and what is understood but not read yet
+	Notices []string      // what was left out, what may be meant otherwise, and what is understood but not read yet
 }
 
 // Sections are the parts of the file that are one struct each.
@@ -154,7 +154,7 @@ func (l configLoader) load() (*Config, error) {
 	if l.file == "" {
 		c.Notices = nil // nobody wrote the entries that the environment does not fill
 	}
-	c.Notices = append(c.Notices, notReadYet(c)...)
+	c.Notices = slices.Concat(c.Notices, d.doubts(), notReadYet(c))
 	return c, nil
 }
 

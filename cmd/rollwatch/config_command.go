@@ -61,7 +61,8 @@ func newConfigCheck() *cobra.Command {
 is left out or not read. The files of secrets and tokens that it names are read
 too: what is refused here, rollwatch serve refuses. Nothing is dialled:
 rollwatch check does that. For every service it says how many false rollbacks a
-year its statistical gates may cost at worst.`,
+year its statistical gates may cost at worst, and whether nothing could compare a
+canary of it with the old version.`,
 		Example: `  rollwatch config check --config.file=rollwatch.yml --deploys-per-day=5`,
 		Args:    wants(),
 	}
@@ -80,6 +81,9 @@ year its statistical gates may cost at worst.`,
 		}
 		for _, s := range config.Services {
 			fmt.Fprintf(out, "false alarms of %s: %s\n", s.Name, budgetOf(alerts.Gates(config.Gates, s), *deploys))
+			if why := s.Incomparable(); why != "" {
+				fmt.Fprintf(out, "canaries of %s: %s\n", s.Name, why)
+			}
 		}
 		_, err = fmt.Fprintf(out, "ok: %s, %s\n",
 			plural(len(config.Targets)+len(config.serviceTargets()), "target"), plural(len(config.Services), "service"))

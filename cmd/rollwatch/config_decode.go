@@ -213,6 +213,21 @@ func (d *decoder) each(section string, n int, validate func(i int) []probe.Fault
 	}
 }
 
+// doubts are what may be meant otherwise than it is taken, with its place in the file.
+func (d *decoder) doubts() []string {
+	list := d.root.Get(servicesSection)
+	if list == nil || len(list.Items) != len(d.config.Services) {
+		return nil
+	}
+	var out []string
+	for i, s := range d.config.Services {
+		for _, f := range s.Doubts() {
+			out = append(out, list.Items[i].FaultAt(f.Path, f.Problem, f.Cure).String())
+		}
+	}
+	return out
+}
+
 // place gives faults their place in the file. What came out of a variable
 // without a value is told so.
 func (d *decoder) place(n *strictyaml.Node, faults []probe.Fault) {

@@ -248,6 +248,9 @@ func change(cmd *cobra.Command, form string, r request) error {
 	if err != nil {
 		return clientError(err)
 	}
+	for _, note := range rollout.Notes {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note:", oneLine(note))
+	}
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), rollout.ID)
 	return err
 }
@@ -268,6 +271,9 @@ func parseTime(flag, text string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		return t, usage("%s: %q is not a time; write it as 2026-11-23T04:12:00Z", flag, text)
+	}
+	if t.IsZero() { // which stands for a time that is not told
+		return t, usage("%s: %q is the first moment of the year 1; say when it was, or leave it out", flag, text)
 	}
 	return t, nil
 }

@@ -44,6 +44,9 @@ func showVerdict(w io.Writer, a *answer, form string) error {
 	for i, m := range d.Missing {
 		line(heading("missing", i), "%s %s%s", m.Gate, m.State, prefixed(": ", oneLine(m.Why)))
 	}
+	for i, note := range d.Notes {
+		line(heading("to know", i), "%s", oneLine(note))
+	}
 	if d.Action != nil {
 		line("way back", "%s", describeAction(*d.Action))
 		for _, other := range d.Action.Alternatives {

@@ -132,6 +132,12 @@ func (d *draft) queries() {
 func (d *draft) missing() {
 	d.linef("## What was missing")
 	d.linef("")
+	for _, note := range d.decided.Document.Notes {
+		d.linef("- %s", plain(note))
+	}
+	if len(d.decided.Document.Notes) > 0 {
+		d.linef("")
+	}
 	missing := d.decided.Document.Missing
 	if len(missing) == 0 {
 		d.linef("Nothing: every gate had something to say.")
