@@ -30,8 +30,10 @@ const (
 )
 
 // advise returns the way back that costs least among those that are safe, with
-// the others as alternatives; nil when the registration names none. Switching a
-// flag off leaves code and schema as they are, so no schema blocks it.
+// the others as alternatives. Switching a flag off leaves code and schema as they
+// are, so no schema blocks it. Where the registration names none it is to revert,
+// whatever that takes: a rollback that advises nothing would be read as one that
+// needs nothing done.
 func advise(r Rollout, g ground) *Action {
 	broken := g.broken()
 	blocked, scripts := wayBack(r.Migrations, broken)
@@ -42,18 +44,32 @@ func advise(r Rollout, g ground) *Action {
 	if r.Commit != "" {
 		ways = append(ways, Action{Kind: "revert", Commit: r.Commit, BlockedBy: blocked, Reverse: scripts})
 	}
-	if len(ways) == 0 {
-		return nil
+	undeclared := len(ways) == 0
+	if undeclared {
+		ways = []Action{{Kind: "revert", BlockedBy: blocked, Reverse: scripts}}
 	}
 	first := ways[0]
 	first.Alternatives = ways[1:]
 	first.Schema = g.changes()
 	first.Notes = slices.Concat(offNotes(g.flags), g.notes(), blockedNotes(r, ways, broken))
+	if undeclared {
+		first.Notes = slices.Insert(first.Notes, 0, undeclaredNote(r))
+	}
 	if more := len(first.Schema) - shownChanges; more > 0 {
 		first.Schema = first.Schema[:shownChanges]
 		first.Notes = append(first.Notes, fmt.Sprintf("%d more differences of the schema are not listed", more))
 	}
 	return &first
+}
+
+// undeclaredNote says that nobody told of a way back, and which version is the one to
+// go back to, if that was told.
+func undeclaredNote(r Rollout) string {
+	note := "no way back was declared: neither previous_image nor commit was registered, and no feature flag that is on"
+	if r.PreviousVersion != "" {
+		note += "; the version before was " + r.PreviousVersion
+	}
+	return note
 }
 
 // flagWays are the declared flags that are on, each with where it is switched

@@ -80,7 +80,20 @@ func TestAdvice(t *testing.T) {
 	r.FeatureFlags = nil
 	r.Migrations = append(r.Migrations, Migration{Name: "4", Kind: Breaking})
 	require.Equal(t, []string{"schema"}, advise(r, ground{}).BlockedBy)
-	require.Nil(t, advise(Rollout{}, ground{}))
+
+	r = Rollout{Registration: Registration{PreviousVersion: "2.3.9", Migrations: []Migration{{Name: "1", Kind: Data, Reverse: "undo-1.sql"}}}}
+	require.Equal(t, &Action{
+		Kind: "revert", BlockedBy: []string{}, Reverse: []string{"undo-1.sql"}, Alternatives: []Action{},
+		Notes: []string{"no way back was declared: neither previous_image nor commit was registered, and no feature flag that is on; the version before was 2.3.9"},
+	}, advise(r, ground{}), "what was declared of the schema is said all the same")
+	broken := ground{
+		flags:   []alerts.FlagReading{{Flag: "old", Not: "it is off already"}},
+		schemas: []comparedSchema{{database: "main", changes: []alerts.SchemaChange{{Change: "table_dropped", Breaks: true}}}},
+	}
+	action := advise(Rollout{}, broken)
+	require.Equal(t, []string{"schema"}, action.BlockedBy)
+	require.Len(t, action.Schema, 1)
+	require.Contains(t, action.Notes, "the flag old is no way back: it is off already")
 }
 
 func TestAFlagThatIsOnIsTheFirstWayBack(t *testing.T) {

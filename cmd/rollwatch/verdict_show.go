@@ -111,6 +111,9 @@ func describeAction(a verdict.Action) string {
 		text = "deploy the image " + a.Image
 	case "revert":
 		text = "revert the commit " + a.Commit
+		if a.Commit == "" {
+			text = "go back to what ran before: no way back was declared"
+		}
 	default:
 		text = a.Kind
 	}

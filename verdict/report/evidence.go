@@ -203,8 +203,11 @@ func way(a verdict.Action) string {
 		"image":  "deploy the image " + codeOr(a.Image),
 		"revert": "revert the commit " + codeOr(a.Commit),
 	}[a.Kind]
-	if text == "" {
+	switch {
+	case text == "":
 		text = plain(a.Kind)
+	case a.Kind == "revert" && a.Commit == "":
+		text = "go back to what ran before: no way back was declared"
 	}
 	if len(a.Reverse) > 0 {
 		text += ", and run " + codes(a.Reverse) + " in this order"

@@ -123,6 +123,16 @@ func TestTheDraftTellsTheStoryOfARollback(t *testing.T) {
 	require.Less(t, strings.Index(text, "12:03:00 | 3m"), strings.Index(text, "12:05:30 | 5m30s"), "in order of time")
 }
 
+func TestADraftSaysThatNoWayBackWasDeclaredAndWhatWasNotCompared(t *testing.T) {
+	h := story()
+	doc := &h.Transitions[len(h.Transitions)-1].Document
+	doc.Action = &verdict.Action{Kind: "revert", BlockedBy: []string{}, Notes: []string{"the version before was 2.3.1"}}
+	doc.Notes = []string{"the canary is not compared"}
+	text := reportOf(h, nil).Markdown()
+	require.Contains(t, text, "1. go back to what ran before: no way back was declared\n\n- the version before was 2.3.1\n")
+	require.Contains(t, text, "## What was missing\n\n- the canary is not compared\n")
+}
+
 func TestARolloutThatWasNotJudgedHasADraftToo(t *testing.T) {
 	h := story()
 	h.Transitions, h.Deliveries, h.Rollout.Verdict, h.Rollout.Final = nil, nil, "", false
