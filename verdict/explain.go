@@ -73,9 +73,10 @@ func (c *sitting) progress(d decision) string {
 	verb := map[Word]string{Continue: "continue", Promote: "promote", HoldOn: "hold", Rollback: "roll back"}[d.word]
 	why := d.why
 	switch {
-	case d.word == Continue && why == "":
+	case why != "":
+	case d.word == Continue:
 		why = c.watched()
-	case len(d.by) > 0:
+	default:
 		why = c.inWords(d.by)
 	}
 	return verb + ": " + why

@@ -56,7 +56,7 @@ type decision struct {
 	word  Word
 	final bool
 	by    []alerts.Finding // the findings that decided
-	why   string           // where no finding did
+	why   string           // in words; empty: in those of the findings
 }
 
 // A rule decides, or leaves it to the next.
@@ -122,7 +122,14 @@ func (c *sitting) overridden() (decision, bool) {
 }
 
 func (c *sitting) rolledBack() (decision, bool) {
-	return decision{word: Rollback, final: true, why: "decided at " + c.LatchedAt.UTC().Format(time.RFC3339)}, c.Latched == Rollback
+	if c.Latched != Rollback {
+		return decision{}, false
+	}
+	d := decision{word: Rollback, final: true, by: c.latchedBy, why: "decided at " + c.LatchedAt.UTC().Format(time.RFC3339)}
+	if len(d.by) > 0 {
+		d.why += ": " + c.inWords(d.by)
+	}
+	return d, true
 }
 
 func (c *sitting) superseded() (decision, bool) {
@@ -161,7 +168,11 @@ func (c *sitting) covered() (decision, bool) {
 }
 
 func (c *sitting) undecided() decision {
-	return decision{word: HoldOn, final: c.judgingEnded(), by: c.those(c.isOpen), why: "no gate is required of the service, so nothing speaks for it"}
+	d := decision{word: HoldOn, final: c.judgingEnded(), by: c.those(c.isOpen)}
+	if len(d.by) == 0 {
+		d.why = "no gate is required of the service, so nothing speaks for it"
+	}
+	return d
 }
 
 // isOpen says whether a finding keeps the rollout from being promoted.

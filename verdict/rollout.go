@@ -89,6 +89,8 @@ type Rollout struct {
 	FinishedAt   time.Time       `json:"finished_at,omitzero"`
 	Baseline     alerts.Baseline `json:"baseline"`
 	Schemas      []FrozenSchema  `json:"schemas,omitempty"` // of the databases that the service names
+
+	latchedBy []alerts.Finding // what the latched rollback was decided by, where it was judged in this process
 }
 
 // A Stage is a step of a canary or a note on the way.

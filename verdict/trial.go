@@ -3,6 +3,7 @@ package verdict
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rollwatch/rollwatch/alerts"
@@ -117,7 +118,19 @@ func (r *Rollout) settle(doc Document) {
 	latches := doc.Verdict == Rollback || (doc.Verdict == Promote && doc.Override == nil)
 	if latches && r.Latched != doc.Verdict {
 		r.Latched, r.LatchedAt = doc.Verdict, doc.AsOf
+		if r.latchedBy = nil; doc.Verdict == Rollback && doc.Override == nil {
+			r.latchedBy = decisive(doc.Reasons)
+		}
 	}
+}
+
+// decisive are the reasons that fire: what decided a rollback stands first among them.
+func decisive(reasons []alerts.Finding) []alerts.Finding {
+	n := slices.IndexFunc(reasons, func(f alerts.Finding) bool { return f.State != alerts.Firing })
+	if n < 0 {
+		n = len(reasons)
+	}
+	return reasons[:n:n]
 }
 
 // wasPromoted says whether the traffic may have gone to the version already,

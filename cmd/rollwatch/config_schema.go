@@ -22,13 +22,25 @@ import (
 const sizePattern = `^[0-9]+(\.[0-9]+)?([KMGTPE]i?)?B?$`
 
 // fileSchema is the schema that every configuration is checked against.
-var fileSchema = sync.OnceValue(func() *strictyaml.Schema {
-	schema, err := strictyaml.NewSchema(schemaJSON())
+var fileSchema = sync.OnceValue(func() *strictyaml.Schema { return compiled(schemaJSON()) })
+
+// gateTestSchema is the schema that every file of `rollwatch gate test` is checked
+// against: a decoder names no line.
+var gateTestSchema = sync.OnceValue(func() *strictyaml.Schema {
+	text, err := json.Marshal(reflector.Reflect(gateTestFile{}))
+	if err != nil {
+		panic("the schema made from our own types cannot be written: " + err.Error())
+	}
+	return compiled(text)
+})
+
+func compiled(text []byte) *strictyaml.Schema {
+	schema, err := strictyaml.NewSchema(text)
 	if err != nil {
 		panic("the schema made from our own types is no schema: " + err.Error())
 	}
 	return schema
-})
+}
 
 // schemaJSON renders the JSON Schema of the configuration file from the structs
 // that it is decoded into.

@@ -39,16 +39,16 @@ type testRollout struct {
 	Service         string         `yaml:"service"`
 	Version         string         `yaml:"version"`
 	PreviousVersion string         `yaml:"previous_version"`
-	Strategy        string         `yaml:"strategy"`
-	Kind            string         `yaml:"kind"`
+	Strategy        string         `yaml:"strategy" jsonschema:"enum=rolling,enum=blue-green,enum=canary"`
+	Kind            string         `yaml:"kind" jsonschema:"enum=deploy,enum=rollback"`
 	StartedAt       model.Duration `yaml:"started_at"`
 }
 
 // A wantedVerdict is what must be (or not be) at one time.
 type wantedVerdict struct {
 	At      model.Duration `yaml:"at"`
-	Verdict string         `yaml:"verdict"`
-	Not     string         `yaml:"not"`
+	Verdict string         `yaml:"verdict" jsonschema:"enum=continue,enum=promote,enum=hold,enum=rollback"`
+	Not     string         `yaml:"not" jsonschema:"enum=continue,enum=promote,enum=hold,enum=rollback"`
 	Gate    string         `yaml:"gate"`    // that must be among the reasons
 	Missing string         `yaml:"missing"` // that must be among what is missing
 }
@@ -126,6 +126,9 @@ func readGateTests(file string) (gateTestFile, error) {
 	}
 	tests := gateTestFile{Interval: model.Duration(15 * time.Second)}
 	root, faults := strictyaml.Parse(file, text)
+	if len(faults) == 0 {
+		faults = gateTestSchema().Check(root)
+	}
 	if len(faults) == 0 {
 		faults = root.Decode(&tests)
 	}

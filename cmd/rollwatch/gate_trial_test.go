@@ -50,6 +50,22 @@ FAIL  wrong
         at 16m: the verdict is hold, not promote; outage is not among the reasons \(.*\); canary_errors is not missing \(.*error_ratio.*\): hold: .+
 $`, stdout)
 
+	latched := write("latched.yml", `
+config: rollwatch.yml
+tests:
+  - name: latched
+    input_series:
+      - {series: 'http_request_duration_seconds_count{job="api",status_code="200"}', values: '0+300x160'}
+      - {series: 'http_request_duration_seconds_count{job="api",status_code="500"}', values: '0+0x44 300+300x20 6300x100'}
+    `+rollout+`
+    verdicts: [{at: 30m, verdict: rollback, gate: error_ratio}, {at: 31m, verdict: promote}]
+`)
+	code, stdout, _ = rollwatch(t, "gate", "test", latched)
+	require.Equal(t, 1, code)
+	require.Regexp(t, `^FAIL  latched
+        at 31m: the verdict is rollback, not promote: roll back: decided at 1970-01-01T00:1\d:\d\dZ: 5xx .+% > .+% for .+
+$`, stdout, "what it latched for is told long after")
+
 	right := write("right.yml", "tests: [{name: right, "+rollout+", verdicts: [{at: 15m, not: promote}]}]\n")
 	code, stdout, stderr = rollwatch(t, "gate", "test", "--config.file="+filepath.Join(folder, "rollwatch.yml"), right)
 	require.Zero(t, code, "%s%s", stdout, stderr)
@@ -63,10 +79,13 @@ $`, stdout)
 		"config: rollwatch.yml\ntests: [{name: a, " + rollout + "}]":                                                                      "no verdicts are expected",
 		"config: rollwatch.yml\ntests: [{name: a, input_series: [{series: 'up{', values: '1'}], " + rollout + ", verdicts: [{at: 15m}]}]": "input_series[0]",
 		"config: rollwatch.yml\ntests: [{name: a, rollout: {service: api, version: '2', strategy: magic}, verdicts: [{at: 15m}]}]":        "strategy",
-		"config: rollwatch.yml\ntests: []":  "no tests",
-		"tests: [{name: a}]":                "no config",
-		"config: nowhere.yml\ntests: [{}]":  "nowhere.yml",
-		"config: rollwatch.yml\ntests: {a}": "sequence is expected",
+		"config: rollwatch.yml\ntests: []":                                        "no tests",
+		"tests: [{name: a}]":                                                      "no config",
+		"config: nowhere.yml\ntests: [{}]":                                        "nowhere.yml",
+		"config: rollwatch.yml\ntests: {a}":                                       "faulty.yml:2:8: tests: ",
+		"config: rollwatch.yml\ntests:\n  - name: a\n    rollout: 5\n":            "faulty.yml:4:14: tests[0].rollout: is 5, wants a mapping",
+		"tests:\n  - name: a\n    verdicts:\n      - {at: 12, verdict: rolback}":  "faulty.yml:4:14: tests[0].verdicts[0].at: 12 has no unit; write 12s\n",
+		"tests:\n  - name: a\n    verdicts:\n      - {at: 12m, verdict: rolback}": `faulty.yml:4:28: tests[0].verdicts[0].verdict: "rolback" is not allowed; did you mean "rollback"?`,
 	} {
 		code, _, stderr := rollwatch(t, "gate", "test", write("faulty.yml", text))
 		require.Equal(t, 2, code, "%s\n%s", text, stderr)
