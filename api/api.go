@@ -64,6 +64,7 @@ type Options struct {
 	Config   Config
 	Judge    Judge
 	Targets  func() []collector.Status       // the newest status of every target
+	Degraded func() map[string]string        // by part of the daemon, as judge: why it cannot do all it should; "" when it can
 	Metrics  http.Handler                    // answers GET /metrics
 	Reload   func(ctx context.Context) error // applies the configuration file anew, or refuses it whole
 	Interval time.Duration                   // between two judgements; Retry-After tells it

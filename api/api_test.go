@@ -33,12 +33,13 @@ func TestMain(m *testing.M) {
 
 // A world is a Handler with everything around it that a test may turn.
 type world struct {
-	t       *testing.T
-	judge   *judge
-	targets []collector.Status
-	reload  error
-	handler *Handler
-	routes  routers.Router
+	t        *testing.T
+	judge    *judge
+	targets  []collector.Status
+	degraded map[string]string
+	reload   error
+	handler  *Handler
+	routes   routers.Router
 }
 
 func newWorld(t *testing.T, options ...func(*Options)) *world {
@@ -51,8 +52,9 @@ func newWorldOf(t *testing.T, judge *judge, options ...func(*Options)) *world {
 	t.Helper()
 	w := &world{t: t, judge: judge}
 	opts := Options{
-		Judge:   w.judge,
-		Targets: func() []collector.Status { return w.targets },
+		Judge:    w.judge,
+		Targets:  func() []collector.Status { return w.targets },
+		Degraded: func() map[string]string { return w.degraded },
 		Metrics: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			_, _ = io.WriteString(rw, "rollwatch_build_info 1\n")

@@ -84,7 +84,7 @@ func jsonFields(of reflect.Type) []string {
 		switch {
 		case field.Anonymous:
 			fields = append(fields, jsonFields(field.Type)...)
-		case name != "-":
+		case name != "-" && field.IsExported():
 			fields = append(fields, name)
 		}
 	}

@@ -76,6 +76,9 @@ func (h *Handler) health(which selection) endpoint {
 			failed = failed || (c.Required && c.problem != "")
 			checks = append(checks, c)
 		}
+		if which(collector.Status{Kind: ownKind}) {
+			checks = append(checks, h.ownChecks(now)...)
+		}
 		status := http.StatusOK
 		if failed {
 			status = http.StatusServiceUnavailable
@@ -89,6 +92,23 @@ func (h *Handler) health(which selection) endpoint {
 		h.reply(w, status, terminus(checks, failed))
 		return nil
 	}
+}
+
+// ownKind is the kind of the daemon's own parts in a health document. They are in it
+// only while they cannot do all they should, and are not required: what was asked
+// for is the health of the targets, which they do not change.
+const ownKind = "rollwatch"
+
+// ownChecks are the parts of the daemon that cannot do all they should.
+func (h *Handler) ownChecks(now time.Time) []check {
+	var checks []check
+	parts := h.opts.Degraded()
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		if why := parts[part]; why != "" {
+			checks = append(checks, check{Status: collector.Status{Kind: ownKind, Name: part, Started: now}, problem: why})
+		}
+	}
+	return checks
 }
 
 // terminus is the shape that @nestjs/terminus answers. A target that is down
@@ -166,16 +186,19 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // state is the body of the paths that speak of the daemon itself.
 type state struct {
-	Status string `json:"status"`
+	Status   string            `json:"status"`
+	Degraded map[string]string `json:"degraded,omitempty"` // by part of the daemon: why it cannot do all it should
 }
 
 func (h *Handler) healthy(w http.ResponseWriter, _ *http.Request) error {
-	h.reply(w, http.StatusOK, state{"healthy"})
+	h.reply(w, http.StatusOK, state{Status: "healthy"})
 	return nil
 }
 
 // ready says whether every target was read once, well or not, and whether the
-// daemon is here to stay.
+// daemon is here to stay. One that can record nothing is ready still, and says so: a
+// rollback that latched, and what else is on record, must be answered, and nobody who
+// is sent elsewhere could be told. What must be stored first is refused by itself.
 func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) error {
 	if h.draining.Err() != nil {
 		return unavailable("rollwatch is going away")
@@ -186,6 +209,8 @@ func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) error {
 		}
 		h.seenAll.Store(true)
 	}
-	h.reply(w, http.StatusOK, state{"ready"})
+	degraded := maps.Clone(h.opts.Degraded())
+	maps.DeleteFunc(degraded, func(_, why string) bool { return why == "" })
+	h.reply(w, http.StatusOK, state{Status: "ready", Degraded: degraded})
 	return nil
 }

@@ -141,6 +141,32 @@ func TestHealthByAccept(t *testing.T) {
 	}
 }
 
+// What the daemon cannot do is no fault of what it watches, but is said where people look.
+func TestADaemonThatCannotRecordSaysSoAndAnswersOn(t *testing.T) {
+	w := newWorld(t)
+	w.targets = []collector.Status{up("redis", "main", true)}
+	w.degraded = map[string]string{"judge": "", "window": ""}
+	require.Len(t, decodeAs[healthBody](t, w.do(http.MethodGet, "/health", "")).Details, 1)
+	require.JSONEq(t, `{"status":"ready"}`, w.do(http.MethodGet, "/-/ready", "").Body.String())
+
+	w.degraded["judge"] = "ledger data/ledger.db: the disk is full: make room"
+	answer := w.do(http.MethodGet, "/health", "")
+	require.Equal(t, http.StatusOK, answer.Code, "every target is well")
+	body := decodeAs[healthBody](t, answer)
+	require.Equal(t, "ok", body.Status)
+	require.Equal(t, "down", body.Error["rollwatch:judge"]["status"])
+	require.Equal(t, w.degraded["judge"], body.Error["rollwatch:judge"]["message"])
+	require.NotContains(t, body.Details, "rollwatch:window")
+	require.NotContains(t, decodeAs[healthBody](t, w.do(http.MethodGet, "/health/ready", "")).Details, "rollwatch:judge", "which speaks of databases only")
+	r := request(http.MethodGet, "/health", "")
+	r.Header.Set("Accept", mediaHealthJSON)
+	require.Contains(t, w.send(r).Body.String(), `"status":"warn"`)
+
+	answer = w.do(http.MethodGet, "/-/ready", "")
+	require.Equal(t, http.StatusOK, answer.Code, "a latched rollback must be answered")
+	require.JSONEq(t, `{"status":"ready","degraded":{"judge":"ledger data/ledger.db: the disk is full: make room"}}`, answer.Body.String())
+}
+
 func TestReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -148,7 +148,7 @@ func (h *Handler) reload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return &verdict.Error{Code: verdict.Invalid, Message: "the configuration was refused, the old one stays: " + err.Error()}
 	}
-	h.reply(w, http.StatusOK, state{"reloaded"})
+	h.reply(w, http.StatusOK, state{Status: "reloaded"})
 	return nil
 }
 

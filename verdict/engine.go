@@ -73,6 +73,8 @@ type Engine struct {
 	newest  map[string]string // by service: the id of its newest rollout
 	adopted chan struct{}     // closed when a closed rollout comes back under watch
 
+	ledgerTrouble string // why nothing can be recorded; "" when it can
+
 	forgot time.Time // when old rollouts were last removed; only the loop that judges uses it
 }
 
@@ -169,6 +171,7 @@ func (e *Engine) every(ctx context.Context, do func(context.Context)) {
 // the others nothing: reading evidence has a deadline of half an interval.
 func (e *Engine) tick(ctx context.Context) {
 	e.checkBuckets(ctx)
+	e.checkLedger(ctx)
 	var group errgroup.Group
 	group.SetLimit(maxJudging)
 	for _, w := range e.underWatch() {
@@ -255,6 +258,9 @@ func (e *Engine) inMemory(id string) *watch {
 func (e *Engine) Degraded() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.ledgerTrouble != "" {
+		return e.ledgerTrouble
+	}
 	for _, id := range slices.Sorted(maps.Keys(e.watches)) {
 		if trouble := e.watches[id].inTrouble(); trouble != "" {
 			return fmt.Sprintf("%s: %s", id, trouble)

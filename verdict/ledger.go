@@ -28,6 +28,7 @@ type Ledger struct {
 	path  string
 	write *sql.DB // one connection, whose transactions take the write lock at once
 	read  *sql.DB // reads wait for no writer
+	file  ledgerFile
 }
 
 const (
@@ -52,6 +53,9 @@ func OpenLedger(path string) (*Ledger, error) {
 		return nil, fmt.Errorf("open ledger %s: %w", path, errors.Join(err, l.write.Close()))
 	}
 	l.read.SetMaxOpenConns(readers)
+	if l.file.opened, err = os.Stat(path); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", errors.Join(err, l.Close()))
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	if err := l.prepare(ctx); err != nil {
@@ -137,7 +141,11 @@ func (l *Ledger) corrupt(why string) error {
 }
 
 // transact runs work in one transaction: all of it is on disk afterwards, or none.
-func (l *Ledger) transact(ctx context.Context, work func(tx *sql.Tx) error) error {
+func (l *Ledger) transact(ctx context.Context, work func(tx *sql.Tx) error) (err error) {
+	defer func() { l.file.note(ctx, err) }()
+	if err := l.inPlace(); err != nil {
+		return err // what is written into a file that is gone is on no disk tomorrow
+	}
 	tx, err := l.write.BeginTx(ctx, nil)
 	if err != nil {
 		return l.explain(err)

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -62,7 +63,7 @@ func (e *Engine) Document(ctx context.Context, id string) (Document, error) {
 	now := time.Now()
 	if w := e.inMemory(id); w != nil {
 		_, doc := w.now()
-		doc.Degraded = w.inTrouble()
+		doc.Degraded = cmp.Or(w.inTrouble(), e.unrecorded())
 		return e.serve(doc, id, now)
 	}
 	doc, ok, err := e.opts.Ledger.lastDocument(ctx, id)

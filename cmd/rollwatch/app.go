@@ -110,9 +110,12 @@ func newApp(ctx context.Context, opts appOptions) (_ *app, err error) {
 
 func (a *app) newHandler(config *Config, metrics http.Handler) (*api.Handler, error) {
 	return api.New(api.Options{
-		Config:   config.API,
-		Judge:    &a.judge,
-		Targets:  func() []collector.Status { return a.schedule.Statuses(time.Now()) },
+		Config:  config.API,
+		Judge:   &a.judge,
+		Targets: func() []collector.Status { return a.schedule.Statuses(time.Now()) },
+		Degraded: func() map[string]string {
+			return map[string]string{"judge": a.judge.now().Degraded(), "window": a.window.Degraded()}
+		},
 		Metrics:  metrics,
 		Reload:   a.reload,
 		Interval: time.Duration(config.Interval),
