@@ -39,13 +39,41 @@ func (e *Engine) detect(ctx context.Context) {
 			continue
 		}
 		group.Go(func() error {
-			if err := e.detectIn(ctx, s, time.Now().UTC()); err != nil && ctx.Err() == nil {
-				e.opts.Log.Error("cannot look for new versions", zap.String("service", s.Name), zap.Error(err))
+			now := time.Now().UTC()
+			if err := e.detectIn(ctx, s, now); ctx.Err() == nil {
+				e.tellDetecting(s, err, now)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // each has told the log what went wrong
+}
+
+// tellDetecting tells the log why new versions cannot be looked for: once, not at every
+// tick. A label that is none of versions is news again when an hour went by without too
+// many of them: how many there are changes at each tick, and whether anybody asks too.
+func (e *Engine) tellDetecting(s *service, err error, now time.Time) {
+	why, told := "", s.undetected
+	if err != nil {
+		why = err.Error()
+	}
+	if _, many := errors.AsType[*manyVersionsError](err); many {
+		why = "too many versions"
+		if now.Sub(s.manyAt) < detectWithin {
+			told = why
+		}
+		s.manyAt = now
+	}
+	if s.undetected = why; why != "" && why != told {
+		e.opts.Log.Error("cannot look for new versions", zap.String("service", s.Name), zap.Error(err))
+	}
+}
+
+// A manyVersionsError is a label that tells something else than versions.
+type manyVersionsError struct{ n int }
+
+func (e *manyVersionsError) Error() string {
+	return fmt.Sprintf("%d new versions within %s: what is taken for the version is something else", e.n, rounded(detectWithin))
 }
 
 // detectIn looks at the versions that a service shows now. What it decides
@@ -148,7 +176,7 @@ func (e *Engine) goneBack(ctx context.Context, s *service, newest Rollout, past 
 func (e *Engine) newVersions(ctx context.Context, s *service, past []alerts.Sighting, shown map[string]bool, now time.Time) error {
 	newcomers := alerts.Newcomers(past)
 	if len(newcomers) > maxNewcomers {
-		return fmt.Errorf("%d new versions within %s: what is taken for the version is something else", len(newcomers), rounded(detectWithin))
+		return &manyVersionsError{len(newcomers)}
 	}
 	for version := range shown {
 		isNew := func(n alerts.Newcomer) bool { return n.Version == version }

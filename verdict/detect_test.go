@@ -3,12 +3,15 @@ package verdict
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rollwatch/rollwatch/alerts"
 )
@@ -210,6 +213,33 @@ func TestAToolThatComesMuchLaterBeginsAnew(t *testing.T) {
 		require.True(t, created)
 		w.pass(2 * time.Hour)
 		require.Equal(t, []string{"detected deploy 1>2", "deploy >2"}, w.onRecord())
+	})
+}
+
+func TestALabelThatIsNoVersionIsSaidOnceAndNotAtEachTick(t *testing.T) {
+	inParade(t, func(t *testing.T, w *world, p *parade) {
+		core, logs := observer.New(zap.InfoLevel)
+		w.stop()
+		w.opts.Log = zap.New(core)
+		w.start()
+		said := func() int { return logs.FilterMessage("cannot look for new versions").Len() }
+		for i := range 20 { // the id of a process, of which there are more at each tick
+			p.show("1", fmt.Sprintf("pid-%d", i))
+			w.pass(2 * tick)
+		}
+		w.pass(10 * time.Minute)
+		require.Equal(t, 1, said())
+		p.show("1")
+		w.pass(2 * time.Hour)
+		require.Equal(t, 1, said())
+		p.breakWith(errors.New("the window is away"))
+		w.pass(time.Minute)
+		require.Equal(t, 2, said(), "that is something else")
+		p.breakWith(nil)
+		w.pass(time.Minute)
+		p.breakWith(errors.New("the window is away"))
+		w.pass(time.Minute)
+		require.Equal(t, 3, said(), "it was well between")
 	})
 }
 

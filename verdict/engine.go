@@ -84,6 +84,8 @@ type service struct {
 	gates        []alerts.Gate
 	registering  sync.Mutex      // one registration at a time
 	usual        map[string]bool // versions that it shows and that are no news; only the loop that detects uses it
+	undetected   string          // why no new versions are looked for, as the log was told; only the loop that detects uses it,
+	manyAt       time.Time       // and when too many were seen last
 	bucketsKnown bool            // whether its buckets will do was found out, and said; only the loop that judges uses it
 }
 
