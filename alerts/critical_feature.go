@@ -159,6 +159,9 @@ func breakages(ctx context.Context, targets []string, newest map[string]int64, s
 			all = append(all, *b)
 		}
 	}
+	if err := recallWorked(ctx, all, targets, scene); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(all, func(a, b breakage) int {
 		if c := a.since.Compare(b.since); c != 0 {
 			return c

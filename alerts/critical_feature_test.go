@@ -68,6 +68,38 @@ func TestAFeatureThatBreaksForOneTenant(t *testing.T) {
 	}
 }
 
+// A restart of the daemon forgets what the probe knew; the window does not.
+func TestARestartDoesNotExcuseAFeatureThatWorked(t *testing.T) {
+	const up, oldest = `rollwatch_feature_up{job="rollwatch",target="web/login",tenant="globex"}`, `rollwatch_feature_oldest_result_seconds{job="rollwatch",target="web/login"}`
+	broken := login("_x38 1 2 3", "_x38 570 570 570", "") // the daemon was started at 560 s
+	for name, c := range map[string]struct {
+		up, oldest string
+		state      State
+	}{
+		"it worked until then":               {"1x36 _ 0x3", "25x40", Firing},
+		"it broke while nobody looked":       {"1x20 _x16 0x4", "25x40", Firing},
+		"it had broken before the rollout":   {"0x36 _ 0x3", "25x40", OK},
+		"it had worked, and broke before":    {"1 0x35 _ 0x3", "25x40", OK},
+		"it had not been tried for hours":    {"1x36 _ 0x3", "9000x40", OK},
+		"nobody knows":                       {"", "25x40", OK},
+		"it was told of, and never known":    {"_x38 0x2", "25x40", OK},
+		"it is not told how old results are": {"1x36 _ 0x3", "", Firing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := series(broken)
+			for metric, values := range map[string]string{up: c.up, oldest: c.oldest} {
+				if values != "" {
+					all[metric] = values
+				}
+			}
+			scene := probeScene(t, loginService(), 10*time.Minute, all)
+			scene.Subject.StartedAt = time.Unix(60, 0)
+			f := findings(t, scene)["critical_feature"]
+			require.Equal(t, c.state, f.State, f.Message)
+		})
+	}
+}
+
 // A broken feature needs no grace: users cannot use it.
 func TestAFeatureThatBreaksInTheGraceFires(t *testing.T) {
 	f := findings(t, probeScene(t, loginService(), 45*time.Second, login("_ 1 2 3", "_ 16x2", "_ 1x2")))["critical_feature"]

@@ -8,11 +8,13 @@ const (
 	FailingMetric     = "rollwatch_feature_failing_since_timestamp_seconds"
 	LastSuccessMetric = "rollwatch_feature_last_success_timestamp_seconds"
 	TenantsMetric     = "rollwatch_feature_tenants"
+	UpMetric          = "rollwatch_feature_up"
+	OldestMetric      = "rollwatch_feature_oldest_result_seconds"
 )
 
 var (
 	worksMetric = &probe.Metric{
-		Name: "rollwatch_feature_up", Type: probe.Gauge, Labels: []string{"tenant"},
+		Name: UpMetric, Type: probe.Gauge, Labels: []string{"tenant"},
 		Help:   "Whether the newest try of the feature worked for the tenant (1) or not (0); of a feature with over 1,000 tenants only those are there for whom it fails.",
 		Source: "the tries",
 	}
@@ -37,7 +39,7 @@ var (
 		Source: "the tries",
 	}
 	oldestMetric = &probe.Metric{
-		Name: "rollwatch_feature_oldest_result_seconds", Type: probe.Gauge, Unit: "seconds",
+		Name: OldestMetric, Type: probe.Gauge, Unit: "seconds",
 		Help:   "How long ago the tenant was tried that is untried the longest: how old the knowledge about one tenant may be.",
 		Source: "the tries",
 	}
