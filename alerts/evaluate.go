@@ -146,21 +146,21 @@ func (g Gate) evaluate(ctx context.Context, counts *Counts, source Counter, scen
 		if finding.State != Firing {
 			return g.told(finding, scene), nil
 		}
-		finding.Query = g.query(scene.Service)
+		finding.Query = g.draws(scene, finding.Scope)
 		return finding, g.attributeComparison(ctx, &finding, source, scene)
 	}
 	finding := g.Judge(*counts, scene)
 	if finding.State != Firing {
 		return g.told(finding, scene), nil
 	}
-	finding.Query = g.query(scene.Service)
+	finding.Query = g.draws(scene, finding.Scope)
 	return finding, g.attribute(ctx, &finding, *counts, source, scene)
 }
 
 // told adds to a finding that does not fire how it is drawn.
 func (g Gate) told(f Finding, scene Scene) Finding {
 	if !scene.Brief {
-		f.Query = g.query(scene.Service)
+		f.Query = g.draws(scene, f.Scope)
 	}
 	return f
 }

@@ -155,22 +155,6 @@ func (m meter) errorRatio(window, offset time.Duration) string {
 	return fmt.Sprintf("1 - (%s or vector(0))\n/ %s", increase(selectorOf(m.requests, m.good()...), window, offset), total)
 }
 
-// query is PromQL that draws what the gate observes, "" where it cannot be
-// written.
-func (g Gate) query(service *Service) string {
-	switch {
-	case g.Custom != nil:
-		return g.Custom.Signal
-	case g.Count == nil:
-		return g.drawQL(g, service)
-	}
-	m, err := service.meter()
-	if err != nil {
-		return ""
-	}
-	return strings.Join(strings.Fields(g.promQL(service, m).ratio(g.For, 0)), " ")
-}
-
 // alert is the rule that pages.
 func (g Gate) alert(service *Service, expr string, hold time.Duration) rule {
 	r := rule{

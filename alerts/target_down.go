@@ -24,7 +24,7 @@ var targetDown = Gate{
 	alertQL: func(_ Gate, s *Service) string {
 		return strings.Join(answers(s), " == 0\nor\n") + " == 0"
 	},
-	drawQL: func(_ Gate, s *Service) string { return strings.Join(answers(s), " or ") },
+	drawQL: observedQL,
 }
 
 // healthyMetric is 0 when a health endpoint answers that the service is not well.

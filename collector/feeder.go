@@ -27,6 +27,7 @@ const Job = "rollwatch"
 // of all targets together, at times that are multiples of the interval.
 type Feeder struct {
 	source   Snapshot
+	own      func(now time.Time) []probe.Sample
 	window   *Store
 	interval time.Duration
 	log      *zap.Logger
@@ -40,9 +41,10 @@ type fed struct {
 	ref    storage.SeriesRef // makes appending cheap; 0 when unknown
 }
 
-// NewFeeder makes a feeder of the window.
-func NewFeeder(source Snapshot, window *Store, interval time.Duration, log *zap.Logger) *Feeder {
-	return &Feeder{source: source, window: window, interval: interval, log: log, live: map[string]*fed{}}
+// NewFeeder makes a feeder of the window. Besides what was read of targets it records
+// what own says at each tick of rollwatch itself, without a label target; nil: nothing.
+func NewFeeder(source Snapshot, own func(now time.Time) []probe.Sample, window *Store, interval time.Duration, log *zap.Logger) *Feeder {
+	return &Feeder{source: source, own: own, window: window, interval: interval, log: log, live: map[string]*fed{}}
 }
 
 // Run feeds the window until ctx ends. A window that does not take samples is
@@ -112,17 +114,15 @@ func (f *Feeder) feed(ctx context.Context, at, now time.Time) error {
 			refused = cmp.Or(refused, err) // the first tells as much as all of them
 		}
 	}
-	for _, status := range f.source.Statuses(now) {
-		for _, sample := range samples(status) {
-			for part := range partsOf(sample) {
-				lset := feedLabels(sample, part, status.Name)
-				key := lset.String()
-				if live[key] != nil {
-					continue // of another target too; the exporter says so
-				}
-				live[key] = cmp.Or(f.live[key], &fed{labels: lset})
-				add(live[key], part.value)
+	for sample, target := range f.known(now) {
+		for part := range partsOf(sample) {
+			lset := feedLabels(sample, part, target)
+			key := lset.String()
+			if live[key] != nil {
+				continue // of another target too; the exporter says so
 			}
+			live[key] = cmp.Or(f.live[key], &fed{labels: lset})
+			add(live[key], part.value)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(f.live)) {
@@ -138,6 +138,27 @@ func (f *Feeder) feed(ctx context.Context, at, now time.Time) error {
 		f.window.note(refused)
 	}
 	return refused
+}
+
+// known is everything that is known at now, each sample with the target it is of.
+func (f *Feeder) known(now time.Time) iter.Seq2[probe.Sample, string] {
+	return func(yield func(probe.Sample, string) bool) {
+		for _, status := range f.source.Statuses(now) {
+			for _, sample := range samples(status) {
+				if !yield(sample, status.Name) {
+					return
+				}
+			}
+		}
+		if f.own == nil {
+			return
+		}
+		for _, sample := range f.own(now) {
+			if !yield(sample, "") {
+				return
+			}
+		}
+	}
 }
 
 // staleMarker ends a series for PromQL.
@@ -191,7 +212,9 @@ func feedLabels(s probe.Sample, of part, target string) labels.Labels {
 	b := labels.NewScratchBuilder(len(s.Labels) + 4)
 	b.Add(model.MetricNameLabel, s.Metric.Name+of.suffix)
 	b.Add(model.JobLabel, Job)
-	b.Add("target", target)
+	if target != "" {
+		b.Add("target", target)
+	}
 	for i, name := range s.Metric.Labels {
 		if name == model.JobLabel {
 			name = model.ExportedLabelPrefix + name

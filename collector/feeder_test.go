@@ -20,7 +20,20 @@ import (
 type told struct {
 	mu       sync.Mutex
 	statuses []Status
-	full     atomic.Bool // the disk of the window
+	said     []probe.Sample // of rollwatch itself
+	full     atomic.Bool    // the disk of the window
+}
+
+func (s *told) own(time.Time) []probe.Sample {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.said
+}
+
+func (s *told) say(samples ...probe.Sample) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.said = samples
 }
 
 func (s *told) Statuses(time.Time) []Status {
@@ -55,7 +68,7 @@ func feeding(t *testing.T, source *told, story func(t *testing.T, window *Store,
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { ended <- NewFeeder(source, window, 15*time.Second, zap.New(core)).Run(ctx) }()
+		go func() { ended <- NewFeeder(source, source.own, window, 15*time.Second, zap.New(core)).Run(ctx) }()
 		story(t, window, log)
 		cancel()
 		require.NoError(t, <-ended)
@@ -105,6 +118,24 @@ func TestFeederRecordsEverySeriesAtTheSameTick(t *testing.T) {
 	})
 }
 
+func TestWhatRollwatchSaysOfItselfIsRecordedBesideWhatItReads(t *testing.T) {
+	observed := &probe.Metric{Name: "rollwatch_gate_observed", Type: probe.Gauge, Labels: []string{"service", "gate"}}
+	source := &told{}
+	feeding(t, source, func(t *testing.T, w *Store, _ *observer.ObservedLogs) {
+		source.set(upStatus("redis", "main"))
+		source.say(observed.Sample(0.04, "api", "error_ratio"))
+		time.Sleep(16 * time.Second)
+		series, err := w.Select(t.Context(), time.Now().Add(-time.Hour), time.Now(), named("rollwatch_gate_observed"))
+		require.NoError(t, err)
+		require.Equal(t, `{__name__="rollwatch_gate_observed", gate="error_ratio", job="rollwatch", service="api"}`, series[0].Labels.String())
+
+		source.say()
+		time.Sleep(15 * time.Second)
+		require.Empty(t, values(t, w, "rollwatch_gate_observed", time.Now()), "what is said no more has no last value")
+		require.NotEmpty(t, values(t, w, "redis_up", time.Now()))
+	})
+}
+
 func TestASeriesThatEndsIsMarkedStale(t *testing.T) {
 	source := &told{}
 	feeding(t, source, func(t *testing.T, w *Store, _ *observer.ObservedLogs) {
@@ -136,7 +167,7 @@ func TestWhatEndedDuringARestartIsMarkedStale(t *testing.T) {
 			require.NoError(t, err)
 			ctx, cancel := context.WithTimeout(t.Context(), during)
 			defer cancel()
-			require.NoError(t, NewFeeder(source, window, 15*time.Second, zap.NewNop()).Run(ctx))
+			require.NoError(t, NewFeeder(source, nil, window, 15*time.Second, zap.NewNop()).Run(ctx))
 			check(window)
 			require.NoError(t, window.Close())
 		}

@@ -10,6 +10,12 @@ import (
 	"github.com/rollwatch/rollwatch/alerts"
 )
 
+// The names of what is kept in the window as well.
+const (
+	gateObservedName = "rollwatch_gate_observed"
+	latencyEdgeName  = "rollwatch_latency_edge"
+)
+
 // What the judge tells of itself. Only the newest rollout of a service has
 // series, so their number is bounded by the configuration.
 var (
@@ -19,7 +25,7 @@ var (
 		"When the newest rollout of a service started.", []string{"service", "rollout"}, nil)
 	verdictShown = prometheus.NewDesc("rollwatch_verdict",
 		"1 for the verdict on the newest rollout of a service, 0 for the others; no series while there is none to believe.", []string{"service", "rollout", "verdict"}, nil)
-	gateObserved = prometheus.NewDesc("rollwatch_gate_observed",
+	gateObserved = prometheus.NewDesc(gateObservedName,
 		"What a gate observed of the newest rollout, in the unit of the gate.", []string{"service", "gate"}, nil)
 	gateLimit = prometheus.NewDesc("rollwatch_gate_limit",
 		"The limit that a gate holds against what it observes.", []string{"service", "gate"}, nil)
@@ -27,7 +33,7 @@ var (
 		"1 for the state of a gate for the newest rollout, 0 for the others.", []string{"service", "gate", "state"}, nil)
 	baselineValue = prometheus.NewDesc("rollwatch_baseline",
 		"What a service was like before its newest rollout: the ratio of errors, seconds of latency, or the ratio of requests slower than the latency edge.", []string{"service", "signal"}, nil)
-	latencyEdge = prometheus.NewDesc("rollwatch_latency_edge",
+	latencyEdge = prometheus.NewDesc(latencyEdgeName,
 		"1 for the bucket edge by which the latency of the newest rollout is judged.", []string{"service", "le"}, nil)
 	judgeDegraded = prometheus.NewDesc("rollwatch_judge_degraded",
 		"1 while a verdict cannot be judged or recorded, otherwise 0.", nil, nil)
@@ -108,12 +114,7 @@ func collectVerdict(ch chan<- prometheus.Metric, doc Document) {
 	for _, word := range Words {
 		ch <- gauge(verdictShown, oneIf(doc.Verdict == word), doc.Service, doc.Rollout, string(word))
 	}
-	seen := make(map[string]bool)
-	for _, f := range slices.Concat(doc.Reasons, doc.Findings) {
-		if seen[f.Gate] {
-			continue // a gate with several scopes shows the one that decided
-		}
-		seen[f.Gate] = true
+	for _, f := range decisiveFirst(doc) {
 		if f.Observed != nil {
 			ch <- gauge(gateObserved, *f.Observed, doc.Service, f.Gate)
 		}

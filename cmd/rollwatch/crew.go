@@ -98,7 +98,7 @@ func (c *crew) start(a *app) {
 			return
 		}
 	}
-	feeder := collector.NewFeeder(a.schedule, a.window, time.Duration(c.config.Interval), a.log)
+	feeder := collector.NewFeeder(a.schedule, c.engine.Figures, a.window, time.Duration(c.config.Interval), a.log)
 	for _, run := range []func(context.Context) error{scraper.Run, feeder.Run} {
 		c.done.Go(func() {
 			if err := run(ctx); err != nil && ctx.Err() == nil { // whoever was told to end has not broken

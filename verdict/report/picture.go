@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -58,10 +57,6 @@ const (
 	Steps = 240
 )
 
-// ofGates begin the names of what rollwatch says of its gates. Prometheus scrapes
-// it; the window does not hold it.
-var ofGates = []string{"rollwatch_gate_", "rollwatch_latency_edge", "rollwatch_baseline"}
-
 // NewPicture draws a finding from the series that its query has given.
 func NewPicture(h verdict.History, f alerts.Finding, series promql.Matrix, now time.Time) Picture {
 	from, to := Span(h, now)
@@ -74,9 +69,6 @@ func NewPicture(h verdict.History, f alerts.Finding, series promql.Matrix, now t
 		return p
 	}
 	p.Lines = linesOf(series)
-	if p.Empty() && slices.ContainsFunc(ofGates, func(name string) bool { return strings.Contains(f.Query, name) }) {
-		p.Why = "the window does not keep the metrics of the gates themselves, which its query asks for: run the query in the Prometheus that scrapes rollwatch"
-	}
 	return p
 }
 
