@@ -17,8 +17,9 @@ var (
 
 // parseSelector parses a selector. The slice is the caller's own.
 func parseSelector(text string) ([]*labels.Matcher, error) {
-	if kept, ok := parsedSelectors.Load(text); ok {
-		return slices.Clone(kept.([]*labels.Matcher)), nil
+	kept, _ := parsedSelectors.Load(text)
+	if matchers, ok := kept.([]*labels.Matcher); ok {
+		return slices.Clone(matchers), nil
 	}
 	matchers, err := promQL.ParseMetricSelector(text)
 	if err != nil {
@@ -37,8 +38,9 @@ type pattern struct {
 // matching is a matcher by an expression that is known to compile.
 func matching(match labels.MatchType, name, text string) *labels.Matcher {
 	key := pattern{match, name, text}
-	if kept, ok := regexps.Load(key); ok {
-		return kept.(*labels.Matcher)
+	kept, _ := regexps.Load(key)
+	if m, ok := kept.(*labels.Matcher); ok {
+		return m
 	}
 	m := labels.MustNewMatcher(match, name, text)
 	regexps.Store(key, m)
