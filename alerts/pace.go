@@ -82,13 +82,13 @@ func takePace(ctx context.Context, scene Scene, not []Span) (*Pace, error) {
 		}
 		counts = append(counts, r.count(r.before(scene), span))
 	}
-	p := paceOf(counts)
+	p := PaceOf(counts)
 	return &p, nil
 }
 
-// paceOf measures the pace of those who are the Subject of the counts, by instance
+// PaceOf measures the pace of those who are the Subject of the counts, by instance
 // where they are told apart.
-func paceOf(counts []Counts) Pace {
+func PaceOf(counts []Counts) Pace {
 	var p Pace
 	for _, c := range counts {
 		for _, tick := range c.Ticks {

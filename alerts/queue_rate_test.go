@@ -63,7 +63,7 @@ func (w workshop) worked(random *rand.Rand, length time.Duration, byPod bool) Co
 func (w workshop) hours(random *rand.Rand) Pace {
 	before := w
 	before.canary, before.speed, before.failing = w.stable, nil, w.fails
-	return paceOf([]Counts{before.worked(random, paceFrom, true)})
+	return PaceOf([]Counts{before.worked(random, paceFrom, true)})
 }
 
 // fired is when the gate fires first in a watch of that seed, 0 when it never does.
@@ -197,7 +197,7 @@ func TestHowUnevenlyJobsComeIsMeasuredBeforeTheRollout(t *testing.T) {
 	even := workshop{stable: 3, perWorker: 1}.hours(random)
 	require.GreaterOrEqual(t, even.Completions.Value, 1.0)
 	require.Equal(t, 1.0, max(1, (&pearson{chi2: 5, freedom: 10}).value()), "never less than one by one")
-	require.Equal(t, dispersionAssumed, paceOf(nil).Completions.Of)
+	require.Equal(t, dispersionAssumed, PaceOf(nil).Completions.Of)
 }
 
 func TestAWorkerHasTimeForItsFirstJob(t *testing.T) {

@@ -28,6 +28,9 @@ func whole(ctx context.Context, w *world) (Outcome, error) {
 	service := serviceOf(w.scenario, w.rollout)
 	gates := alerts.Gates(alerts.Config{}, service)
 	r := &recording{world: w, probes: windowOf(w), requests: w.requests(), memory: collector.NewMemory()}
+	if w.scenario.Workers {
+		r.requests = append(r.requests, w.workers()...)
+	}
 	r.before()
 	trial, err := verdict.NewTrial(ctx, r.memory, service, gates, verdict.DefaultConfig(), interval, registrationOf(w.rollout))
 	if err != nil {

@@ -3,6 +3,7 @@ package simulate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rollwatch/rollwatch/alerts"
@@ -52,6 +53,9 @@ func serviceOf(s *Scenario, r Rollout) *alerts.Service {
 		service.Metrics.Preset, service.Metrics.Latency = "", durationMetric
 		service.Metrics.Requests, service.Metrics.Errors = requestMetric, requestMetric+`{status_code=~"5.."}`
 	}
+	if s.Workers {
+		service.Completions, service.Failures, service.Concurrency = jobsDone, jobsFailed, workersSlots
+	}
 	if s.Probes {
 		service.Queues = []string{queueName}
 		service.Features = []*feature.Config{{Service: serviceName, Name: featureName}}
@@ -90,6 +94,7 @@ type ours struct {
 	counted   []counted
 	comparing []alerts.Gate
 	counts    alerts.Counts
+	work      alerts.Counts // of workers
 	kept      *alerts.Kept
 	everyTick bool // leave no tick out: for the test that leaving some out changes nothing
 	watchOnly bool // end with the watch
@@ -125,6 +130,9 @@ func newOurs(w *world, keep func(alerts.Gate) bool) (*ours, error) {
 		return nil, fmt.Errorf("register the rollout: %w", err)
 	}
 	o.counts = alerts.Counts{Edges: edges, Ticks: w.room[:0]}
+	if w.scenario.Workers {
+		o.work.Queues, o.work.Pace = []string{jobQueue}, w.pace()
+	}
 	o.follow()
 	return o, nil
 }
@@ -200,12 +208,20 @@ func (o *ours) show(m *moment) {
 	if compared := o.world.rollout.Strategy == alerts.Canary && !o.promoted; o.paired || tick.Subject.Seen && !compared {
 		o.seen = m.at
 	}
+	working := o.working(m, tick)
+	if o.world.scenario.Workers {
+		o.work.Ticks = append(o.work.Ticks, working)
+	}
 	if !o.paired {
 		return
 	}
 	scene := o.trial.Scene(tick.At)
 	for _, gate := range o.comparing {
-		o.kept.Take(gate, o.counts, tick, scene)
+		if gate.CountsWork() {
+			o.kept.Take(gate, o.work, working, scene)
+		} else {
+			o.kept.Take(gate, o.counts, tick, scene)
+		}
 	}
 }
 
@@ -217,6 +233,15 @@ func (o *ours) afterPromotion(m *moment) alerts.Tick {
 		tick.Subject = m.new
 	}
 	return tick
+}
+
+// working is what the workers did in a tick. After the promotion of a canary there is
+// nobody to compare them with.
+func (o *ours) working(m *moment, tick alerts.Tick) alerts.Tick {
+	if o.promoted && o.world.rollout.Strategy == alerts.Canary {
+		return alerts.Tick{At: tick.At, Source: tick.Source, Subject: worked(m.oldWork, m.old.Seen)}
+	}
+	return alerts.Tick{At: tick.At, Source: tick.Source, Subject: worked(m.newWork, m.new.Seen), Control: worked(m.oldWork, m.old.Seen)}
 }
 
 // worthAsking says whether the verdict may differ from the last one. While a rollout
@@ -345,7 +370,7 @@ func (o *ours) promote(n int, t time.Duration) {
 	if o.world.rollout.Strategy != alerts.Canary {
 		return
 	}
-	o.counts.Ticks, o.kept = o.counts.Ticks[:0], &alerts.Kept{}
+	o.counts.Ticks, o.work.Ticks, o.kept = o.counts.Ticks[:0], o.work.Ticks[:0], &alerts.Kept{}
 	for i := range n {
 		o.show(&o.world.ticks[i])
 	}
@@ -353,16 +378,19 @@ func (o *ours) promote(n int, t time.Duration) {
 }
 
 // source gives the gates the counts of the world.
-func (o *ours) source(_ context.Context, _ alerts.Gate, _ alerts.Scene, byPod bool) (alerts.Counts, error) {
-	if !byPod {
-		return o.counts, nil
+func (o *ours) source(_ context.Context, gate alerts.Gate, _ alerts.Scene, byPod bool) (alerts.Counts, error) {
+	counts, pods := o.counts, o.world.byPod
+	if gate.CountsWork() {
+		counts, pods = o.work, o.world.workByPod
 	}
-	counts := o.counts
-	counts.Ticks = append([]alerts.Tick(nil), o.counts.Ticks...)
+	if !byPod {
+		return counts, nil
+	}
+	counts.Ticks = slices.Clone(counts.Ticks)
 	for i := range counts.Ticks {
 		n := int(counts.Ticks[i].At.Sub(begun) / interval)
 		if !o.promoted || time.Duration(n)*interval > o.world.all {
-			counts.Ticks[i].Pods = o.world.byPod(n)
+			counts.Ticks[i].Pods = pods(n)
 		}
 	}
 	return counts, nil

@@ -20,15 +20,16 @@ const (
 
 // A Scenario is what happens under one rollout.
 type Scenario struct {
-	Number string // of the benchmark's list
-	Name   string
-	Label  Label
-	Cause  alerts.Cause  // what firing evidence is to be attributed to; "" the version
-	Onset  time.Duration // of the fault, after the start
-	Probes bool          // it is told by what probes read, not by requests
-	Parts  *Parts        // what the requests are made of, where the service tells
-	Note   string        // what a reader has to know
-	At     func(w *weather, t time.Duration, r Rollout)
+	Number  string // of the benchmark's list
+	Name    string
+	Label   Label
+	Cause   alerts.Cause  // what firing evidence is to be attributed to; "" the version
+	Onset   time.Duration // of the fault, after the start
+	Probes  bool          // it is told by what probes read, not by requests
+	Workers bool          // its workers tell their version
+	Parts   *Parts        // what the requests are made of, where the service tells
+	Note    string        // what a reader has to know
+	At      func(w *weather, t time.Duration, r Rollout)
 }
 
 // A Rollout is how the version is put in production.
@@ -57,6 +58,7 @@ const onset = 2 * time.Minute
 // Scenarios are the benchmark. Adding one is one line.
 var Scenarios = []Scenario{
 	{Number: "0", Name: "the same version again", Label: Keep, At: func(*weather, time.Duration, Rollout) {}},
+	{Number: "0w", Name: "the same version again, of workers as well", Label: Keep, Workers: true, Note: "as many jobs as requests, that come in batches: the null of queue_rate and queue_failures", At: func(*weather, time.Duration, Rollout) {}},
 	{Number: "1", Name: "cold start: 2 % errors, 8 times slower for 75 s", Label: Keep, At: coldStart},
 	{Number: "2", Name: "traffic threefold over two hours, with a peak", Label: Keep, At: diurnal},
 	{Number: "3", Name: "one instance 4 times slower (a noisy neighbour)", Label: Keep, Cause: alerts.Pod, At: noisyNeighbour},
@@ -74,8 +76,8 @@ var Scenarios = []Scenario{
 	slower("11a", 1.3, Keep, manyTimesFew), slower("11b", 2, Report, ""), slower("11c", 3.5, Rollback, ""), slower("11d", 6, Rollback, ""),
 	tail("12a", 0.005, Keep, manyTimesFew), tail("12b", 0.02, Rollback, ""), tail("12c", 0.05, Rollback, ""),
 	{Number: "13a", Name: "a queue stands still", Label: Rollback, Onset: onset, Probes: true, At: queueStall},
-	{Number: "13b", Name: "jobs complete at half the speed", Label: Rollback, Onset: onset, Probes: true, Note: "queue_rate finds it where workers tell their version; those that are simulated tell none", At: halfSpeed},
-	{Number: "13c", Name: "a poison job is tried again and again: half of the jobs fail", Label: Rollback, Onset: onset, Probes: true, Note: "the number of failed jobs holds; to roll back takes the gate that compares queues by track", At: poison},
+	{Number: "13b", Name: "jobs complete at half the speed", Label: Rollback, Onset: onset, Probes: true, Workers: true, Note: "as many jobs as requests; queue_rate finds it where workers of the old version are beside the new ones, and jobs enough", At: halfSpeed},
+	{Number: "13c", Name: "a poison job is tried again and again: half of the jobs fail", Label: Rollback, Onset: onset, Probes: true, Workers: true, Note: "as many jobs as requests; queue_failures finds it where workers of the old version are beside the new ones; alone the number of failed jobs holds", At: poison},
 	{Number: "13d", Name: "jobs complete and do nothing", Label: Rollback, Onset: onset, Probes: true, At: violates},
 	{Number: "14", Name: "the login of one tenant fails (0.5 % of the traffic)", Label: Rollback, Onset: onset, Probes: true, At: tenantBroken},
 	{Number: "14b", Name: "the requests of one tenant fail (0.5 % of the traffic), and no feature is checked", Label: Rollback, Onset: onset, Parts: &Parts{tenantLabel, failedTenant}, Note: "of so small a tenant few requests come: what takes longest is to count them", At: tenantFailed},
@@ -271,14 +273,14 @@ func queueStall(w *weather, t time.Duration, _ Rollout) {
 
 func halfSpeed(w *weather, t time.Duration, _ Rollout) {
 	if t > onset {
-		w.probes.finishing, w.probes.waiting = usualJobs/2, usualJobs/2*(t-onset).Seconds()
+		w.probes.speed, w.probes.waiting = 0.5, usualJobs/2*(t-onset).Seconds()
 		w.harm = 0.5
 	}
 }
 
 func poison(w *weather, t time.Duration, _ Rollout) {
 	if t > onset {
-		w.probes.failing, w.harm = usualJobs/2, 0.5
+		w.probes.poison, w.harm = 0.5, 0.5
 	}
 }
 

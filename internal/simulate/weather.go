@@ -51,11 +51,13 @@ type probes struct {
 	waiting      float64 // jobs
 	finishing    float64 // jobs a second
 	failing      float64 // of which a second
+	speed        float64 // times the usual, of the workers of the new version
+	poison       float64 // share of their jobs that fail, beyond the usual
 	oddDown      bool    // the odd instance does not answer at this scrape
 }
 
 func fair() weather {
-	return weather{load: 1, new: usual, old: usual, probes: probes{finishing: usualJobs}}
+	return weather{load: 1, new: usual, old: usual, probes: probes{finishing: usualJobs, speed: 1}}
 }
 
 // usualJobs are finished a second.

@@ -216,7 +216,7 @@ func (w *world) probed() []line {
 		read(queue("bullmq_queue_workers"), func(*moment) float64 { return 4 }, 4),
 		read(w.probe(feature.TenantsMetric, "", target, "state", "works"), func(m *moment) float64 { return tenants - float64(m.weather.probes.broken) }, tenants),
 		read(w.probe(feature.TenantsMetric, "", target, "state", "broken"), func(m *moment) float64 { return float64(m.weather.probes.broken) }, 0),
-		{labels: queue("bullmq_job_completed_total"), value: w.total(func(m *moment) float64 { return m.jobs }, usualJobs)},
+		{labels: queue("bullmq_job_completed_total"), value: w.total(func(m *moment) float64 { return m.jobs }, w.jobs())},
 		{labels: queue("bullmq_job_failed_total"), value: w.total(func(m *moment) float64 { return m.failures }, 0)},
 	}
 	for metric, of := range map[string]func(*moment) float64{
@@ -227,6 +227,14 @@ func (w *world) probed() []line {
 		lines = append(lines, line{labels: w.probe(metric, "", target, "tenant", "globex"), value: w.whileBroken(of)})
 	}
 	return lines
+}
+
+// jobs are how many end a second while all is well.
+func (w *world) jobs() float64 {
+	if w.scenario.Workers {
+		return w.rps
+	}
+	return usualJobs
 }
 
 // whileBroken shows a series of a tenant only while the feature fails for it.

@@ -36,8 +36,10 @@ type world struct {
 	all    time.Duration // since when the new version has all of the traffic; 0: not by a promotion
 
 	newStream, oldStream, oddStream stream
-	newCarry, oldCarry, oddCarry    alerts.Tally // of scrapes that were missed
-	slower                          []float64    // what the tallies' slices are cut from
+	newCarry, oldCarry, oddCarry    alerts.Tally  // of scrapes that were missed
+	workBefore                      []alerts.Work // of each tick of the hour before, where workers tell their version
+	newWorkCarry, oldWorkCarry      alerts.Work
+	slower                          []float64 // what the tallies' slices are cut from
 }
 
 // A moment is what happened in one tick.
@@ -51,19 +53,24 @@ type moment struct {
 	jobs     float64 // that were completed
 	failures float64 // jobs that failed
 	pods     map[string]alerts.Tally
+
+	newWork, oldWork alerts.Work // as scraped, where workers tell their version
 }
 
 // begin makes the world of one run; what a former run needed is used again.
 func (w *world) begin(s *Scenario, r Rollout, rps float64, random *rand.Rand, run int) {
 	*w = world{
 		scenario: s, rollout: r, rps: rps, random: random, run: run,
-		before: w.before[:0], ticks: w.ticks[:0], room: w.room[:0], slower: w.slower[:0],
+		before: w.before[:0], ticks: w.ticks[:0], room: w.room[:0], slower: w.slower[:0], workBefore: w.workBefore[:0],
 	}
 	for i := range blocks {
 		weather := fair()
 		s.At(&weather, -block*time.Duration(blocks-i), r)
 		w.oldStream.set(weather.old, rps*weather.load*block.Seconds())
 		w.before = append(w.before, w.oldStream.draw(w))
+	}
+	for s.Workers && len(w.workBefore) < ticksBefore {
+		w.workBefore = append(w.workBefore, w.labours(1, 1, 1, 0))
 	}
 }
 
@@ -124,6 +131,9 @@ func (w *world) draw(m *moment, t time.Duration) {
 		m.jobs, m.failures = w.few(m.weather.probes.finishing), w.few(m.weather.probes.failing)
 	}
 	w.scrape(m, share)
+	if w.scenario.Workers {
+		w.labour(m, share)
+	}
 }
 
 // few draws how many jobs there were in a tick.
