@@ -66,7 +66,7 @@ func compares(c *Cell) bool {
 
 // large are the faults that must be found.
 func large(c *Cell) bool {
-	found := []string{"8d", "8e", "11c", "11d", "12b", "12c", "13a", "14", "15"}
+	found := []string{"8d", "8e", "11c", "11d", "12b", "12c", "13a", "13c", "14", "15"}
 	return slices.Contains(found, c.Scenario.Number) && c.RPS >= 20 && compares(c)
 }
 

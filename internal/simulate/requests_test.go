@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/require"
 )
@@ -18,7 +19,7 @@ func TestRoutesAddUpToTheirArm(t *testing.T) {
 	win := windowOf(&w)
 	require.Nil(t, win.counted, "nothing is made before it is asked for")
 	count := func(from, to time.Duration, pairs ...string) (n float64) {
-		matchers := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, pairs[0])}
+		matchers := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, pairs[0])}
 		for i := 1; i < len(pairs); i += 2 {
 			matchers = append(matchers, labels.MustNewMatcher(labels.MatchEqual, pairs[i], pairs[i+1]))
 		}

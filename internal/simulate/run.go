@@ -74,9 +74,11 @@ type Result struct {
 // key tells the cell from all others, and seeds it.
 func (c *Cell) key() string { return fmt.Sprintf("%s/%s/%g", c.Scenario.Number, c.Rollout.Name, c.RPS) }
 
-// curved says whether the curves are made of the cell.
+// curved says whether the curves are made of the cell: of those that the others see
+// as well, and which are not the same to them as another one.
 func (c *Cell) curved() bool {
-	return c.Rollout.Name == curveRollout && c.RPS >= 2 && !c.Scenario.Probes
+	s := c.Scenario
+	return c.Rollout.Name == curveRollout && c.RPS >= 2 && !s.Probes && !s.Workers && !s.tellsTenants()
 }
 
 // curveRollout is the strategy for which curves are made.

@@ -50,7 +50,6 @@ type probes struct {
 	tries        float64 // in a row that it failed
 	waiting      float64 // jobs
 	finishing    float64 // jobs a second
-	failing      float64 // of which a second
 	speed        float64 // times the usual, of the workers of the new version
 	poison       float64 // share of their jobs that fail, beyond the usual
 	oddDown      bool    // the odd instance does not answer at this scrape

@@ -128,7 +128,7 @@ func (w *world) draw(m *moment, t time.Duration) {
 	}
 	m.harm = requests * share * m.weather.harm
 	if w.scenario.Probes {
-		m.jobs, m.failures = w.few(m.weather.probes.finishing), w.few(m.weather.probes.failing)
+		m.jobs = w.few(m.weather.probes.finishing)
 	}
 	w.scrape(m, share)
 	if w.scenario.Workers {
