@@ -45,7 +45,7 @@ failures that nothing takes back, missing data that fail or err. Nobody outside 
 
 **Short cuts.** Counts are fed to the gates directly; series of routes and of tenants are shown to who reads them. A tick at which no gate can have begun to fire is not judged; a rollout that
 is held for more than 3 minutes, or after its watch, is judged five times in the length of its watch and when something else may
-fire than before. Tests show that this changes no outcome but by that time.
+fire than before (at each tick where there are few runs and the watch is short). Tests show that this changes no outcome but by that time.
 `
 
 func (r *Result) page(different []string, endToEnd int) string {
