@@ -95,8 +95,12 @@ func (t *twoArms) arm(at place) *Tally {
 
 // tellArms finds how new is told from old now.
 func tellArms(ctx context.Context, scene Scene) (arms, error) {
-	if told := tell(scene, nil); told.tracked && scene.Service.VersionLabel == "" {
-		return told, nil // what there is to read makes no difference
+	from := scene.Subject.StartedAt
+	if told := tell(scene, nil); told.tracked {
+		if scene.Service.VersionLabel == "" {
+			return told, nil // what there is to read makes no difference
+		}
+		from = later(from, scene.Now.Add(-staleAfter(scene.Interval))) // only who serves what now does
 	}
 	var counters [][]*labels.Matcher
 	if hasMetrics(scene.Service) {
@@ -115,7 +119,7 @@ func tellArms(ctx context.Context, scene Scene) (arms, error) {
 	}
 	var all []collector.Series
 	for _, matchers := range counters {
-		series, err := scene.Window.Select(ctx, scene.Subject.StartedAt, scene.Now, matchers...)
+		series, err := scene.Window.Select(ctx, from, scene.Now, matchers...)
 		if err != nil {
 			return arms{}, fmt.Errorf("select %s: %w", nameOf(matchers), err)
 		}

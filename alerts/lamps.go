@@ -37,6 +37,7 @@ type lamps struct {
 	former    []lamp // the scrapes of instances that served other versions only, and are gone
 	control   []lamp // the scrapes of what it is compared with
 	replaced  bool   // an instance that is known to serve the version is well
+	others    bool   // an instance where the canary is serves another version
 }
 
 // isWell says whether it is lit now.
@@ -85,7 +86,9 @@ func (l *lamps) sort(up collector.Series, told arms, scene Scene) {
 	instance := up.Labels.Get(model.InstanceLabel)
 	scrape := lit(scrapeName(up), up.Points, scene)
 	switch {
-	case told.isIdle(up.Labels), told.tracked && told.servesOthers(up.Labels):
+	case told.isIdle(up.Labels):
+	case told.tracked && told.servesOthers(up.Labels):
+		l.others = true
 	case !told.scrapes(up.Labels):
 		l.control = append(l.control, scrape)
 	case told.former[instance] && !scrape.isWell():

@@ -31,7 +31,8 @@ func TestTheVersionThatWasRegisteredIsNotTheOneThatIsThere(t *testing.T) {
 		require.True(t, f.Required, "it may not be promoted on what another version answers")
 		require.Equal(t, `http_request_duration_seconds_count has no series with track="canary", version="2"; there is 1`, f.Message)
 	}
-	require.Equal(t, NoSeries, found["target_down"].State, "what answers there is another version: %s", found["target_down"].Message)
+	require.Equal(t, NoSeries, found["target_down"].State)
+	require.Equal(t, "what answers where the canary is, is another version", found["target_down"].Message)
 
 	scene.Subject.Version = "1"
 	require.Equal(t, Firing, findings(t, scene)["canary_errors"].State, "the version that is there is judged by it")

@@ -50,6 +50,9 @@ func evalTargetDown(ctx context.Context, gate Gate, scene Scene) (Finding, error
 	switch {
 	case len(judged) == 0:
 		f.State, f.Message = NoSeries, "neither its health nor a scrape was read since the rollout started"
+		if all.others {
+			f.Message = "what answers where the canary is, is another version"
+		}
 		return f, nil
 	case !fresh:
 		f.State, f.Since = Stale, f.LastSeen.Add(staleAfter(scene.Interval))

@@ -181,9 +181,9 @@ func (f *faults) selectors(path string, all []named) {
 }
 
 func presetNames() []string {
-	names := make([]string, len(Presets))
-	for i, p := range Presets {
-		names[i] = p.Name
+	var names []string
+	for _, p := range Presets {
+		names = append(names, p.Name)
 	}
 	return append(names, NoPreset)
 }
