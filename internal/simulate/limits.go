@@ -28,8 +28,8 @@ func (r *Result) Limits() []Limit {
 				low, high := wilson(c.Ours.RolledBack, c.Ours.Runs)
 				return fmt.Sprintf("%s (%s to %s)", percent(c.Ours.share(c.Ours.RolledBack)), percent(low), percent(high)), c.Ours.share(c.Ours.RolledBack) <= 0.001
 			}),
-		r.limit("an incident of a shared dependency rolls nobody back",
-			func(c *Cell) bool { return c.Scenario.Cause == alerts.Dependency },
+		r.limit("an incident of a shared dependency rolls nobody back, where a probe sees it or stable goes on beside the new version (4a, 4b)",
+			func(c *Cell) bool { return c.Scenario.null() && c.Scenario.Cause == alerts.Dependency },
 			func(c *Cell) (string, bool) {
 				return percent(c.Ours.share(c.Ours.RolledBack)), c.Ours.RolledBack == 0
 			}),

@@ -30,7 +30,7 @@ func (m *Measure) add(s *Scenario, out Outcome) {
 	m.Runs++
 	if out.RolledBack > 0 {
 		m.RolledBack++
-		m.Delays = append(m.Delays, out.RolledBack-s.Onset)
+		m.Delays = append(m.Delays, out.RolledBack-s.Onset-out.Late)
 	}
 	if out.AtEnd == verdict.Promote {
 		m.Promoted++

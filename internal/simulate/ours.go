@@ -34,8 +34,9 @@ type Outcome struct {
 	Held       bool          // it said hold at least once
 	Blamed     alerts.Cause  // what the first firing evidence was attributed to; "" nothing fired
 	Fired      bool
-	Changes    int     // of the verdict
-	Harm       float64 // requests that the fault spoiled before it was rolled back
+	Late       time.Duration // that the fault began after its onset: between two scrapes
+	Changes    int           // of the verdict
+	Harm       float64       // requests that the fault spoiled before it was rolled back
 }
 
 // serviceOf is the service as rollwatch is configured for it.
@@ -363,7 +364,7 @@ func (o *ours) note(doc verdict.Document, t time.Duration) {
 	o.said = doc.Verdict
 	o.out.Held = o.out.Held || doc.Verdict == verdict.HoldOn
 	if doc.Verdict == verdict.Rollback {
-		o.out.RolledBack = t
+		o.out.RolledBack, o.out.Late = t, o.world.late
 	}
 }
 

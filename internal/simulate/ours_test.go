@@ -53,7 +53,7 @@ func TestARolloutThatIsHeldIsRolledBackNoLater(t *testing.T) {
 	for _, c := range []struct {
 		number, rollout string
 		rps             float64
-	}{{"4b", "blue-green", 0.5}, {"11a", "canary 5 %", 20}} {
+	}{{"4c", "blue-green", 0.5}, {"11a", "canary 5 %", 20}} {
 		s := slices.IndexFunc(Scenarios, func(s Scenario) bool { return s.Number == c.number })
 		r := slices.IndexFunc(Rollouts, func(r Rollout) bool { return r.Name == c.rollout })
 		for run := range 6 {

@@ -29,7 +29,7 @@ cell and judge is in [verdict-quality.tsv](verdict-quality.tsv).
 **The world.** A service with 0.2 % errors and a p99 of 202 ms (log-normal durations, the default buckets of prom-client). Requests
 are Poisson numbers, of each bucket and of the errors by themselves; 0.3 % of the scrapes of an arm are missed anyway. Canaries have 3
 instances beside the stable ones, rolling rollouts and blue-greens 6; a rolling one replaces an instance each 50 s. Faults begin 2
-minutes after the start where nothing else is said. After a promotion the new version has all of the traffic, and is watched on to
+minutes after the start where nothing else is said, and up to 15 s later: between two scrapes. After a promotion the new version has all of the traffic, and is watched on to
 two hours from the start. Workers that tell their version (0w, 13b, 13c) do as many jobs as there are requests, in batches: the variance
 in a tick is three times the mean; 0.5 %% of them fail. Where tenants are told (5b, 14b) there are 40.
 

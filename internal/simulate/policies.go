@@ -73,7 +73,7 @@ func (p Policy) judges(r Rollout) bool { return !p.Control || r.Strategy == aler
 
 // outcome is what the policy makes of a watch.
 func (p Policy) outcome(h *history) Outcome {
-	out := Outcome{RolledBack: p.RollsAt(h)}
+	out := Outcome{RolledBack: p.RollsAt(h), Late: h.world.late}
 	for _, m := range h.world.ticks[:h.watch] {
 		if out.RolledBack > 0 && m.at > out.RolledBack {
 			break

@@ -84,6 +84,9 @@ func (c *Cell) curved() bool {
 // curveRollout is the strategy for which curves are made.
 const curveRollout = "canary 10 %"
 
+// in says whether the scenario is played under a rollout.
+func (s *Scenario) in(r Rollout) bool { return s.Only == nil || s.Only(r) }
+
 // null says whether a rollback is wrong.
 func (s *Scenario) null() bool { return s.Label == Keep || s.Label == Hold }
 
@@ -148,7 +151,7 @@ func (o Options) cells() []*Cell {
 	for i := range Scenarios {
 		for _, rollout := range Rollouts {
 			for _, rps := range Traffics {
-				if o.Only == nil || o.Only(Scenarios[i], rollout, rps) {
+				if Scenarios[i].in(rollout) && (o.Only == nil || o.Only(Scenarios[i], rollout, rps)) {
 					cells = append(cells, &Cell{Scenario: &Scenarios[i], Rollout: rollout, RPS: rps})
 				}
 			}

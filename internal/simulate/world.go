@@ -34,6 +34,7 @@ type world struct {
 	ticks  []moment
 	room   []alerts.Tick // room for the counts of a judge
 	all    time.Duration // since when the new version has all of the traffic; 0: not by a promotion
+	late   time.Duration // after a scrape, whatever changes: less than an interval
 
 	newStream, oldStream, oddStream stream
 	newCarry, oldCarry, oddCarry    alerts.Tally  // of scrapes that were missed
@@ -69,6 +70,7 @@ func (w *world) begin(s *Scenario, r Rollout, rps float64, random *rand.Rand, ru
 		w.oldStream.set(weather.old, rps*weather.load*block.Seconds())
 		w.before = append(w.before, w.oldStream.draw(w))
 	}
+	w.late = time.Duration(random.Float64() * float64(interval))
 	for s.Workers && len(w.workBefore) < ticksBefore {
 		w.workBefore = append(w.workBefore, w.labours(1, 1, 1, 0))
 	}
@@ -106,6 +108,8 @@ func (w *world) reach(n int) *moment {
 
 // draw draws what happened in a tick.
 func (w *world) draw(m *moment, t time.Duration) {
+	was := fair()
+	w.scenario.At(&was, t-interval, w.rollout)
 	w.scenario.At(&m.weather, t, w.rollout)
 	requests := w.rps * m.weather.load * interval.Seconds()
 	share := w.share(t)
@@ -117,16 +121,15 @@ func (w *world) draw(m *moment, t time.Duration) {
 		w.oddStream.set(m.weather.odd, requests*share*odd)
 		m.odd = w.oddStream.draw(w)
 	}
-	w.newStream.set(m.weather.new, requests*share*(1-odd))
-	m.new = w.newStream.draw(w)
+	m.new = w.tick(&w.newStream, was.new, m.weather.new, requests*share*(1-odd))
 	if m.weather.hasOdd {
 		m.new = w.sum(m.new, m.odd)
 	}
 	if share < 1 {
-		w.oldStream.set(m.weather.old, requests*(1-share))
-		m.old = w.oldStream.draw(w)
+		m.old = w.tick(&w.oldStream, was.old, m.weather.old, requests*(1-share))
 	}
-	m.harm = requests * share * m.weather.harm
+	early := w.early()
+	m.harm = requests * share * (early*was.harm + (1-early)*m.weather.harm)
 	if w.scenario.Probes {
 		m.jobs = w.few(m.weather.probes.finishing)
 	}
@@ -134,6 +137,21 @@ func (w *world) draw(m *moment, t time.Duration) {
 	if w.scenario.Workers {
 		w.labour(m, share)
 	}
+}
+
+// early is the part of a tick that is as the one before it was.
+func (w *world) early() float64 { return w.late.Seconds() / interval.Seconds() }
+
+// tick draws what an arm did in a tick: a fault does not wait for a scrape.
+func (w *world) tick(s *stream, was, is condition, requests float64) alerts.Tally {
+	if was == is {
+		s.set(is, requests)
+		return s.draw(w)
+	}
+	s.set(was, requests*w.early())
+	first := s.draw(w)
+	s.set(is, requests*(1-w.early()))
+	return w.sum(first, s.draw(w))
 }
 
 // few draws how many jobs there were in a tick.
