@@ -180,6 +180,8 @@ func (e evidence) state(c Comparison, pairs []pair, counts Counts, scene Scene) 
 		return WarmingUp
 	case len(pairs) == 0:
 		return NoSeries
+	case e.settling && scene.Now.Sub(pairs[len(pairs)-1].at) > staleAfter(scene.Interval):
+		return NoSeries // the old workers went before the new ones had settled
 	case e.settling:
 		return Pending
 	case e.sum[e.worst].Exposure == 0, c.Terms.work && e.n+e.controlN == 0:

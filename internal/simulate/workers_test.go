@@ -46,3 +46,14 @@ func TestJobsComeInBatches(t *testing.T) {
 	}
 	require.InDelta(t, 2*jobsInBatch-1, w.pace().Completions.Value, 1, "as the gates measure it before the rollout")
 }
+
+// Jobs of five minutes: the old workers of a rolling update are gone before a new one
+// has had time for its first. That is no reason to hold the rollout for ever.
+func TestWorkersThatAreNeverComparedHoldNobody(t *testing.T) {
+	only := func(s Scenario, r Rollout, rps float64) bool {
+		return s.Number == "0w" && r.Name == "rolling" && rps == 2
+	}
+	r, err := Run(t.Context(), Options{Seeds: Dev, Nulls: 4, Only: only})
+	require.NoError(t, err)
+	require.Equal(t, 4, r.Cells[0].Ours.Promoted)
+}
