@@ -4,7 +4,8 @@ import "time"
 
 // besides is what two versions that serve side by side show, tick by tick: how many
 // of all bad requests fell on the new one, and how many would if both were alike. By
-// ticks, since what is ill for a while meets the one that serves more then.
+// ticks, since what is ill for a while meets the one that serves more then. Of the
+// routes of a version, now and before the rollout, it is the same.
 type besides struct {
 	n, controlN   float64
 	bad, expected float64 // that fell on the new version

@@ -88,38 +88,44 @@ func (g Gate) otherMix(ctx context.Context, all gathered, scene Scene) (bool, er
 	now := all.sums(all.told, edges, scene.window(g.For), key)
 	key = few(key, now)
 	now = all.sums(all.told, edges, scene.window(g.For), key)
-	expected, ok := usualInMix(now, r.sums(arms{}, edges, spans[0], key), signal)
-	if !ok {
-		return false, nil
-	}
-	a := g.Assess(all.counts(all.told), scene)
-	return guard(a.Window, max(a.Base.Value, expected)) < guardNeeded, nil
+	whole, apart, ok := byRoutes(now, r.sums(arms{}, edges, spans[0], key), signal)
+	return ok && apart < guardNeeded && whole-apart >= explained, nil
 }
 
-// usualInMix is the share of bad ones that routes would show in the mix of now if each were
-// as before; false when too many failures are on routes that were not there.
-func usualInMix(now, before map[string]*twoArms, signal Signal) (expected float64, ok bool) {
+// byRoutes is the evidence that the new version is worse than before the rollout, over
+// all and within routes; false when too many failures are on routes that were not there.
+func byRoutes(now, before map[string]*twoArms, signal Signal) (whole, apart float64, ok bool) {
 	if len(before) < 2 {
-		return 0, false
+		return 0, 0, false
 	}
-	var n, bad, unknown, usual float64
+	var is, was Ratio
+	var within besides
+	unknown := 0.0
 	for route, sum := range now {
-		requests, failed := signal.Of(sum.subject)
-		n, bad = n+requests, bad+failed
-		var was Ratio
-		if sums := before[route]; sums != nil {
-			was = was.add(signal.Of(sums.subject))
+		n, bad := signal.Of(sum.subject)
+		is = is.add(n, bad)
+		earlier := before[route]
+		if earlier == nil {
+			unknown += bad
+			continue
 		}
-		if was.N == 0 {
-			unknown += failed
+		then := Ratio{}.add(signal.Of(earlier.subject))
+		if was = was.add(then.N, then.Bad); then.N == 0 {
+			unknown += bad
+		} else if n > 0 {
+			within.add(Ratio{n, bad}, then)
 		}
-		usual += requests * was.Value()
 	}
-	if n == 0 || unknown > (1-mostlyTold)*bad {
-		return 0, false
+	if is.N == 0 || was.N == 0 || unknown > (1-mostlyTold)*is.Bad {
+		return 0, 0, false
 	}
-	return usual / n, true
+	var all besides
+	all.add(is, was)
+	return all.evidence(), within.evidence(), true
 }
+
+// explained is the evidence, in nats, that routes must take away to be the reason.
+const explained = 1
 
 // sameWithinRoutes says whether route by route nothing is suspected of the new version
 // beside the old one: what differs is which routes each is sent. Routes are compared
@@ -150,8 +156,9 @@ func (g Gate) sameWithinRoutes(all gathered, scene Scene) bool {
 		}
 		mixed[i], within[i] = together.LogE(), apart.LogE()
 	}
-	// By the minute it must still be seen, or routes explain nothing.
-	return told >= mostlyTold*bad && sequential.Average(mixed...) >= sequential.Needed(compareAlpha) && sequential.Average(within...) < suspicion
+	// By the minute it may be less evidence as well: what routes explain must be theirs.
+	whole, apart := sequential.Average(mixed...), sequential.Average(within...)
+	return told >= mostlyTold*bad && apart < sequential.Needed(compareAlpha) && whole-apart >= explained
 }
 
 // byMinute are the sums by route of each minute in which versions are compared.

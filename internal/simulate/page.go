@@ -52,7 +52,7 @@ func (r *Result) page(different []string, endToEnd int) string {
 	var b strings.Builder
 	b.WriteString(strings.ReplaceAll(pageHead, "%%", "%"))
 	fmt.Fprintf(&b, "\nThese are the %s seeds: %d runs of each cell in which a rollback is wrong, %d of each other, %d of those that probes tell, which are judged whole; "+
-		"and a twentieth of the runs where tenants are told, whose series are read each minute.\n",
+		"and a hundredth of the runs where tenants are told, whose series are read each minute.\n",
 		r.Options.Seeds, r.Options.Nulls, r.Options.Others, r.Options.Probed)
 	b.WriteString("\n## Limits\n\n| limit | held | measured |\n|---|---|---|\n")
 	for _, l := range r.Limits() {

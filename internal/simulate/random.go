@@ -89,7 +89,7 @@ const (
 
 // drawing is how often seeds were drawn anew: whenever a gate was changed after
 // somebody had seen the published page.
-const drawing = "2"
+const drawing = "3"
 
 // source makes the random numbers of one run of a cell: they depend on nothing else.
 func (s Seeds) source(cell string, run int) *rand.Rand {

@@ -107,7 +107,7 @@ func (o Options) runs(c *Cell) int {
 }
 
 // costly is how many times fewer runs a cell has whose tenants are told.
-const costly = 20
+const costly = 100
 
 // A chunk is some of the runs of a cell: what one worker does at a time.
 type chunk struct {
