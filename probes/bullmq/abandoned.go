@@ -15,27 +15,20 @@ const (
 	maxLocks     = 100
 )
 
-// abandoned finds the active jobs on which nobody works: no worker is
-// connected, the key that workers renew is gone, and they hold no lock. Once may
-// be the moment between two renewals; twice in a row is no moment.
-func (r *reader) abandoned(ctx context.Context, visits []*visit, views redis.Views) error {
+// suspected are the queues whose active jobs nobody may work on: no worker is
+// connected. Whether the key that workers renew is gone as well is to be asked.
+func suspected(visits []*visit) []*visit {
 	var suspects []*visit
 	for _, v := range visits {
 		switch {
-		case v.lengths[active].Err() != nil:
+		case !v.answered[active]:
 		case v.count[active] > 0 && v.crew.workers == 0:
 			suspects = append(suspects, v)
 		default:
 			v.judge(true)
 		}
 	}
-	err := r.each(ctx, suspects, views, viewAbandoned, func(v *visit) string { return v.check }, func(v *visit, renewed any) {
-		v.judge(renewed != nil)
-	})
-	if err != nil {
-		return err
-	}
-	return r.confirm(ctx, suspects, views)
+	return suspects
 }
 
 // judge takes whether somebody works on the queue.
@@ -48,8 +41,10 @@ func (v *visit) judge(served bool) {
 	v.unserved++
 }
 
-// confirm counts the jobs without a lock of queues that look abandoned: their ids
-// at the first suspicion, their locks at the second. A worker whose connection
+// confirm counts the jobs without a lock of queues that look abandoned: no worker
+// is connected, and the key that workers renew is gone. Once may be the moment
+// between two renewals; twice in a row is no moment. Their ids are read at the
+// first suspicion, their locks at the second. A worker whose connection
 // has no name, and that does not look for stalled jobs, has locks.
 func (r *reader) confirm(ctx context.Context, suspects []*visit, views redis.Views) error {
 	type question struct {

@@ -107,6 +107,7 @@ var metaFields = []string{"paused", "opts.maxLenEvents", "version", "max"}
 
 // Indexes into metaFields.
 const (
+	metaPaused = 0
 	metaEvents = 1
 	metaMax    = 3
 )

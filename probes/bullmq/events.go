@@ -49,24 +49,16 @@ type ending struct {
 	failed bool
 }
 
-// follow takes what has happened since the last reading. Queues whose stream is
-// longer than may be read at once are followed from its end on, and the gap counted.
-func (r *reader) follow(ctx context.Context, visits []*visit, views redis.Views) error {
-	behind, err := r.begin(ctx, visits, views)
-	if err != nil {
-		return err
-	}
-	budget := budget{events: eventsPerRead, bytes: bytesPerRead}
-	for page := range pagesInARow {
-		size := int64(nextPage)
-		if page == 0 {
-			size = firstPage
-		}
-		if behind, err = r.page(ctx, behind, size, &budget, views); err != nil {
-			return err
-		}
-		if len(behind) == 0 || budget.spent() {
+// follow takes what more has happened since the last reading in the queues that
+// had more than a page. Those whose stream is longer than may be read at once are
+// followed from its end on, and the gap counted.
+func (r *reader) follow(ctx context.Context, behind []*visit, left *budget, views redis.Views) (err error) {
+	for range pagesInARow - 1 {
+		if len(behind) == 0 || left.spent() {
 			break
+		}
+		if behind, err = r.page(ctx, behind, nextPage, left, views); err != nil {
+			return err
 		}
 	}
 	return r.skip(ctx, behind, views)
@@ -77,10 +69,10 @@ type budget struct{ events, bytes int }
 
 func (b *budget) spent() bool { return b.events <= 0 || b.bytes <= 0 }
 
-// begin finds the end of the streams that are not followed yet, and answers
-// those that are.
-func (r *reader) begin(ctx context.Context, visits []*visit, views redis.Views) (following []*visit, err error) {
-	var fresh []*visit
+// begun tells the queues whose stream is followed already from those of which
+// the end must be found first.
+func begun(visits []*visit) (fresh, following []*visit) {
+	following = make([]*visit, 0, len(visits))
 	for _, v := range visits {
 		if v.events.last == "" {
 			fresh = append(fresh, v)
@@ -88,53 +80,71 @@ func (r *reader) begin(ctx context.Context, visits []*visit, views redis.Views) 
 			following = append(following, v)
 		}
 	}
-	return following, r.end(ctx, fresh, views)
+	return fresh, following
 }
 
-// end moves the followers to the end of their streams.
-func (r *reader) end(ctx context.Context, visits []*visit, views redis.Views) error {
-	err := redis.Pipelined(ctx, r.client, 1, visits, func(pipe goredis.Pipeliner, v *visit) {
-		v.stream = pipe.XInfoStream(ctx, v.queue.stream)
-	})
-	if err != nil {
-		return err
-	}
+// askEnd makes the command that asks where the stream ends.
+func (v *visit) askEnd(ctx context.Context) goredis.Cmder {
+	v.end = goredis.NewXInfoStreamCmd(ctx, v.stream)
+	v.end.SetFirstKeyPos(2) // the key is not the first argument
+	return v.end
+}
+
+// takeEnd moves the followers to the end of their streams.
+func takeEnd(visits []*visit, views redis.Views) {
 	for _, v := range visits {
-		switch err := v.stream.Err(); {
+		switch err := v.end.Err(); {
 		case err != nil && strings.Contains(err.Error(), "no such key"):
 			v.events.last = "0-0" // what is born from now on is followed from its beginning
 		case views.Note(viewEvents, err):
-			v.events.last = v.stream.Val().LastGeneratedID
+			v.events.last = v.end.Val().LastGeneratedID
 		}
+		v.end = nil
 	}
-	return nil
+}
+
+// pages are one page of each of some streams, in one command.
+type pages struct {
+	about []*visit
+	read  *goredis.XStreamSliceCmd
 }
 
 // page reads one page of each stream and answers the queues that have more.
 func (r *reader) page(ctx context.Context, visits []*visit, size int64, left *budget, views redis.Views) (more []*visit, err error) {
-	type question struct {
-		about []*visit
-		pages *goredis.XStreamSliceCmd
-	}
-	var questions []*question
-	for about := range redis.Batches(r.client, visits, streamsPerRead, func(v *visit) string { return v.queue.stream }) {
-		questions = append(questions, &question{about: about})
-	}
-	err = redis.Pipelined(ctx, r.client, 1, questions, func(pipe goredis.Pipeliner, q *question) {
-		streams := make([]string, 2*len(q.about))
-		for i, v := range q.about {
-			streams[i], streams[len(q.about)+i] = v.queue.stream, v.events.last
-		}
-		q.pages = pipe.XRead(ctx, &goredis.XReadArgs{Streams: streams, Count: size, Block: -1})
+	questions := r.pages(ctx, visits, size)
+	err = redis.Pipelined(ctx, r.client, 1, questions, func(pipe goredis.Pipeliner, q pages) {
+		_ = pipe.Process(ctx, q.read) // queues it
 	})
 	if err != nil {
 		return nil, err
 	}
+	return takePages(questions, size, left, views), nil
+}
+
+// pages are the questions for a page of each stream.
+func (r *reader) pages(ctx context.Context, visits []*visit, size int64) []pages {
+	var questions []pages
+	for about := range redis.Batches(r.client, visits, streamsPerRead, func(v *visit) string { return v.stream }) {
+		args := append(make([]any, 0, 2*len(about)+4), "xread", "count", size, "streams")
+		for _, v := range about {
+			args = append(args, &v.stream)
+		}
+		for _, v := range about {
+			args = append(args, &v.events.last)
+		}
+		q := pages{about, goredis.NewXStreamSliceCmd(ctx, args...)}
+		q.read.SetFirstKeyPos(4)
+		questions = append(questions, q)
+	}
+	return questions
+}
+
+func takePages(questions []pages, size int64, left *budget, views redis.Views) (more []*visit) {
 	for _, q := range questions {
-		views.Note(viewEvents, q.pages.Err())
+		views.Note(viewEvents, q.read.Err())
 		at := 0
-		for _, stream := range q.pages.Val() { // those that have news, in the order of the question
-			for at < len(q.about) && q.about[at].queue.stream != stream.Stream {
+		for _, stream := range q.read.Val() { // those that have news, in the order of the question
+			for at < len(q.about) && q.about[at].stream != stream.Stream {
 				at++
 			}
 			if at == len(q.about) {
@@ -147,7 +157,7 @@ func (r *reader) page(ctx context.Context, visits []*visit, size int64, left *bu
 			}
 		}
 	}
-	return more, nil
+	return more
 }
 
 // skip leaves out what could not be read: the newest is worth more.
@@ -156,7 +166,14 @@ func (r *reader) skip(ctx context.Context, visits []*visit, views redis.Views) e
 		v.events.gaps++
 		v.events.underWay = nil
 	}
-	return r.end(ctx, visits, views)
+	err := redis.Pipelined(ctx, r.client, 1, visits, func(pipe goredis.Pipeliner, v *visit) {
+		_ = pipe.Process(ctx, v.askEnd(ctx)) // queues it
+	})
+	if err != nil {
+		return err
+	}
+	takeEnd(visits, views)
+	return nil
 }
 
 // take takes events in their order.

@@ -53,10 +53,6 @@ func (v *visit) line() int64 {
 
 // stuck is what does not move although it should, and how much of it.
 func (v *visit) stuck(s *schedules) (jobs int64, what string) {
-	overdue := int64(0)
-	if v.overdue != nil {
-		overdue = v.overdue.Val()
-	}
 	late := int64(0)
 	if s != nil {
 		late = s.byQueue[v.name].overdue
@@ -64,8 +60,8 @@ func (v *visit) stuck(s *schedules) (jobs int64, what string) {
 	switch {
 	case v.left() > 0:
 		return v.left(), "active jobs on which nobody works"
-	case overdue > 0:
-		return overdue, "delayed jobs are past their time"
+	case v.overdue > 0:
+		return v.overdue, "delayed jobs are past their time"
 	case late > 0:
 		return late, "job schedulers are past their time"
 	default:

@@ -10,22 +10,26 @@ import (
 )
 
 // A queue is one queue that is known, with what every reading needs of it made
-// once: at 10,000 queues the text would otherwise be most of the work.
+// once and lying together: at 10,000 queues text that is made anew, and memory
+// that lies about, would otherwise be most of the work.
 type queue struct {
-	name   string
-	base   string // <prefix>:<name>:
-	keys   [len(states)]string
-	meta   string
-	counts [2]string // metrics:completed, metrics:failed
-	check  string    // stalled-check
-	stream string    // events
+	name    string
+	base    string // <prefix>:<name>:
+	keys    [len(states)]string
+	meta    string
+	counts  [2]string // metrics:completed, metrics:failed
+	check   string    // stalled-check
+	limiter string
+	stream  string // events
 
-	label  []string // of the families by queue
-	labels [len(states)][]string
+	pairs   [len(states)][2]string // labels of the families by queue and state
+	sources [2][2]string           // by queue and source
 
+	phase  int // in which of the turns it is asked what is asked in turns
 	missed int // scans in a row that did not find it; guarded by known.mu
 
 	// Kept from one reading to the next; Read's own.
+	slow
 	unserved  int       // readings in a row in which its active jobs had nobody
 	suspects  []string  // keys of the locks of its active jobs, while they have nobody
 	locked    int64     // how many of these there were when last asked
@@ -36,16 +40,58 @@ type queue struct {
 	credits   map[outcome]float64
 }
 
+// A slow is what is asked of many queues in turns, as it was last answered.
+type slow struct {
+	described   bool // paused, maxEvents and maxRate are known
+	paused      bool
+	maxEvents   int   // that its stream keeps; 0 when the queue does not say
+	maxRate     int64 // the limit of the whole queue; 0 when it has none
+	overdue     int64
+	timed       bool // overdue is known
+	limiterRead bool
+	rateLimited bool
+}
+
 func newQueue(prefix, name string) *queue {
-	q := &queue{name: name, base: prefix + ":" + name + ":", label: []string{name}}
-	q.meta, q.check, q.stream = q.base+"meta", q.base+"stalled-check", q.base+"events"
-	q.counts = [2]string{q.base + "metrics:completed", q.base + "metrics:failed"}
-	for i, state := range states {
-		q.keys[i] = q.base + state.key
-		q.labels[i] = []string{name, state.name}
+	q := &queue{}
+	ends := []struct {
+		of  *string
+		end string
+	}{
+		{&q.meta, "meta"}, {&q.counts[0], "metrics:completed"}, {&q.counts[1], "metrics:failed"},
+		{&q.check, "stalled-check"}, {&q.limiter, "limiter"}, {&q.stream, "events"},
 	}
+	base := prefix + ":" + name + ":"
+	var text strings.Builder
+	for i, state := range states {
+		text.WriteString(base + state.key)
+		q.pairs[i][1] = state.name
+	}
+	for _, key := range ends {
+		text.WriteString(base + key.end)
+	}
+	all := text.String()
+	cut := func(n int) (key string) {
+		key, all = all[:n], all[n:]
+		return key
+	}
+	for i, state := range states {
+		q.keys[i] = cut(len(base) + len(state.key))
+	}
+	for _, key := range ends {
+		*key.of = cut(len(base) + len(key.end))
+	}
+	q.base = q.meta[:len(base)]
+	q.name = q.base[len(prefix)+1 : len(base)-1]
+	for i := range q.pairs {
+		q.pairs[i][0] = q.name
+	}
+	q.sources = [2][2]string{{q.name, "metrics"}, {q.name, "events"}}
 	return q
 }
+
+// label is that of the families by queue.
+func (q *queue) label() []string { return q.pairs[0][:1:1] }
 
 // maxQueues is the most queues that one target reads: what a Redis can answer
 // within the deadline of a reading, and more than anybody has.
@@ -63,6 +109,7 @@ type known struct {
 
 	mu      sync.Mutex
 	byName  map[string]*queue
+	made    int        // queues added so far
 	ordered []*queue   // by name; nil when byName has changed
 	surplus int        // queues found over maxQueues
 	scan    probe.View // how the last scan went
@@ -87,7 +134,9 @@ func (k *known) add(name string) {
 	if _, ok := k.byName[name]; ok || len(k.byName) >= maxQueues {
 		return
 	}
-	k.byName[name] = newQueue(k.prefix, name)
+	q := newQueue(k.prefix, name)
+	q.phase, k.made = k.made%turns, k.made+1
+	k.byName[name] = q
 	k.ordered = nil
 }
 

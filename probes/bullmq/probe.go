@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +46,7 @@ type reader struct {
 	known     *known
 	surveys   int                       // scans and surveys so far; Discover's own
 	schedules atomic.Pointer[schedules] // nil before the first survey
+	desk      desk                      // Read's own
 }
 
 // Close does nothing: the connection is not the probe's own.
@@ -69,26 +69,19 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 		views[len(views)-1] = s.view
 	}
 
-	now := time.Now()
-	visits, err := r.visit(ctx, queues, views, now)
+	t := &tour{views: views, server: server, now: time.Now(), left: budget{events: eventsPerRead, bytes: bytesPerRead}}
+	visits, err := r.visit(ctx, queues, t)
 	if err != nil {
 		return probe.Reading{}, fmt.Errorf("queues: %w", err)
 	}
-	for _, v := range visits {
-		v.crew, v.staffed = server.crews[v.name], server.staffed
+	if err := r.confirm(ctx, t.suspects, views); err != nil {
+		return probe.Reading{}, fmt.Errorf("stalled-check: %w", err)
 	}
-	for _, part := range []struct {
-		name string
-		read func(context.Context, []*visit, redis.Views) error
-	}{
-		{"stalled-check", r.abandoned},
-		{"limiter", r.limited},
-		{"events", r.follow},
-		{"workers", r.credit},
-	} {
-		if err := part.read(ctx, visits, views); err != nil {
-			return probe.Reading{}, fmt.Errorf("%s: %w", part.name, err)
-		}
+	if err := r.follow(ctx, t.behind, &t.left, views); err != nil {
+		return probe.Reading{}, fmt.Errorf("events: %w", err)
+	}
+	if err := r.credit(ctx, visits, views); err != nil {
+		return probe.Reading{}, fmt.Errorf("workers: %w", err)
 	}
 	return r.reading(visits, server, surplus, views), nil
 }
@@ -137,41 +130,3 @@ func (s *server) safety(info redis.Info) {
 		s.info = info
 	}
 }
-
-// visit reads the queues; those that are no longer there are left out.
-func (r *reader) visit(ctx context.Context, queues []*queue, views redis.Views, now time.Time) ([]*visit, error) {
-	visits, all := make([]*visit, len(queues)), make([]visit, len(queues))
-	for i, q := range queues {
-		visits[i] = &all[i]
-		visits[i].queue = q
-	}
-	err := redis.Pipelined(ctx, r.client, firstRound, visits, func(pipe goredis.Pipeliner, v *visit) {
-		v.askFirst(ctx, pipe)
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, v := range visits {
-		v.takeFirst(views)
-	}
-	visits = slices.DeleteFunc(visits, func(v *visit) bool { return v.gone })
-
-	err = redis.Pipelined(ctx, r.client, secondRound, visits, func(pipe goredis.Pipeliner, v *visit) {
-		v.askSecond(ctx, pipe, now)
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = redis.Pipelined(ctx, r.client, 1, visits, func(pipe goredis.Pipeliner, v *visit) {
-		if id := v.takeSecond(views); id != "" {
-			v.job = pipe.HMGet(ctx, v.base+id, jobFields...)
-		}
-	})
-	for _, v := range visits {
-		v.takeThird(views, now)
-	}
-	return visits, err
-}
-
-// mgetKeys is how many keys one MGET asks for.
-const mgetKeys = 100

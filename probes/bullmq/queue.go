@@ -1,8 +1,8 @@
 package bullmq
 
 import (
-	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,17 +15,16 @@ import (
 
 // states are the states of jobs under BullMQ's names, and the key of each.
 var states = [...]struct {
-	name, key string
-	list      bool // or a sorted set
+	name, key, length string // length is the command that counts them
 }{
-	{"waiting", "wait", true},
-	{"paused", "paused", true},
-	{"active", "active", true},
-	{"prioritized", "prioritized", false},
-	{"delayed", "delayed", false},
-	{"waiting-children", "waiting-children", false},
-	{"completed", "completed", false},
-	{"failed", "failed", false},
+	{"waiting", "wait", "llen"},
+	{"paused", "paused", "llen"},
+	{"active", "active", "llen"},
+	{"prioritized", "prioritized", "zcard"},
+	{"delayed", "delayed", "zcard"},
+	{"waiting-children", "waiting-children", "zcard"},
+	{"completed", "completed", "zcard"},
+	{"failed", "failed", "zcard"},
 }
 
 // Indexes into states.
@@ -38,131 +37,126 @@ const (
 	failed      = 7
 )
 
-// The commands that one reading asks for a queue at most: in the first round
-// its states, meta and two counters, then what the counts call for.
-const (
-	firstRound  = len(states) + 3
-	secondRound = 2
-)
-
 // overdueGrace is how late a delayed job may be: workers move it into line in
 // an instant, by their clock.
 const overdueGrace = 5 * time.Second
 
-// A visit is one reading of one queue: the commands as they were asked, and the
-// numbers as they were answered.
+// A visit is one reading of one queue: the numbers as they were answered.
 type visit struct {
 	*queue
-	lengths [len(states)]*goredis.IntCmd
-	meta    *goredis.SliceCmd
-	totals  [2]*goredis.StringCmd
-	next    *goredis.StringCmd // id of the next job in line
-	overdue *goredis.IntCmd
-	job     *goredis.SliceCmd
-	stream  *goredis.XInfoStreamCmd
+	asked *sheet // while its batch is read
 
-	count   [len(states)]int64
-	counted bool // all states were answered
-	gone    bool // nothing of the queue is there
-	waited  time.Duration
-	dated   bool // waited is known
-	crew    crew
-	staffed bool // crew is known
-	judged  bool // it is known whether the active jobs are abandoned
+	count    [len(states)]int64
+	answered [len(states)]bool // the count is known
+	whole    bool              // it is asked everything, and not what is asked every time only
+	doubtful bool              // nothing is in it, so that its meta must tell whether it is there
+	gone     bool              // nothing of the queue is there
+	total    [2]int64          // jobs completed and failed, where a worker counts them
+	totalled [2]bool
+	inLine   bool // the next job in line is the queue's head
+	waited   time.Duration
+	dated    bool // waited is known
+	crew     crew
+	staffed  bool // crew is known
+	judged   bool // it is known whether the active jobs are abandoned
 
-	limiterRead bool
-	rateLimited bool
-
-	maxEvents int // that its stream keeps; 0 when unknown
-	read      int // events taken in this reading
-	lost      bool
-	endings   []ending
+	end     *goredis.XInfoStreamCmd // where its stream ends, while that is asked
+	read    int                     // events taken in this reading
+	lost    bool
+	endings []ending
 }
 
-// askFirst asks what is always asked.
-func (v *visit) askFirst(ctx context.Context, pipe goredis.Pipeliner) {
-	for i, state := range states {
-		if state.list {
-			v.lengths[i] = pipe.LLen(ctx, v.keys[i])
-		} else {
-			v.lengths[i] = pipe.ZCard(ctx, v.keys[i])
-		}
-	}
-	v.meta = pipe.HMGet(ctx, v.queue.meta, metaFields...)
-	for i, key := range v.queue.counts {
-		v.totals[i] = pipe.HGet(ctx, key, "count")
-	}
-}
+// counted says whether all states were answered.
+func (v *visit) counted() bool { return !slices.Contains(v.answered[:], false) }
 
 // takeFirst takes the answers to askFirst.
 func (v *visit) takeFirst(views redis.Views) {
-	v.counted = true
 	var all int64
-	for i, cmd := range v.lengths {
-		if !views.Note(viewCounts, cmd.Err()) {
-			v.counted = false
-		}
+	for i, cmd := range v.asked.lengths {
+		v.answered[i] = views.Note(viewCounts, cmd.Err())
 		v.count[i] = cmd.Val()
 		all += cmd.Val()
 	}
-	known := views.Note(viewMeta, v.meta.Err())
-	if known {
-		v.maxEvents = lengthOf(v.meta.Val())
+	for i, cmd := range v.asked.totals {
+		if views.Note(viewMetrics, cmd.Err()) {
+			n, err := cmd.Int64()
+			v.total[i], v.totalled[i] = n, err == nil
+		}
 	}
-	v.gone = known && v.counted && all == 0 && !isMeta(v.meta.Val())
+	v.doubtful = all == 0 && v.counted()
+	if v.whole {
+		v.describe(views)
+	}
 }
 
-// askSecond asks for what there is according to the counts.
-func (v *visit) askSecond(ctx context.Context, pipe goredis.Pipeliner, now time.Time) {
-	// BullMQ 5 keeps the line of a paused queue elsewhere. The tail is next.
+// describe takes what the queue says of itself, and whether it is there at all.
+func (v *visit) describe(views redis.Views) {
+	v.described = views.Note(viewMeta, v.asked.meta.Err())
+	if !v.described {
+		return
+	}
+	meta := v.asked.meta.Val()
+	v.paused = meta[metaPaused] != nil
+	v.maxEvents, v.maxRate = lengthOf(meta), rateOf(meta)
+	v.gone = v.doubtful && !isMeta(meta)
+}
+
+// next is the list at whose end the next job is, if there is one. BullMQ 5
+// keeps the line of a paused queue elsewhere.
+func (v *visit) next() (state int, ok bool) {
 	switch {
 	case v.count[waiting] > 0:
-		v.next = pipe.LIndex(ctx, v.keys[waiting], -1)
+		return waiting, true
 	case v.count[paused] > 0:
-		v.next = pipe.LIndex(ctx, v.keys[paused], -1)
-	}
-	if v.count[delayed] > 0 {
-		// The score is the time in milliseconds, and 12 bits more for the order.
-		due := now.Add(-overdueGrace).UnixMilli() * 4096
-		v.overdue = pipe.ZCount(ctx, v.keys[delayed], "-inf", strconv.FormatInt(due, 10))
+		return paused, true
+	default:
+		return 0, false
 	}
 }
 
-// takeSecond takes the id of the next job. Versions before 5 put a marker at
-// the end of the line, which is no job: BullMQ does not count it either.
-func (v *visit) takeSecond(views redis.Views) (id string) {
-	if v.next == nil || !views.Note(viewOldest, v.next.Err()) {
-		return ""
+// takeSecond takes the answers to askSecond, and says whether the next job is
+// one that is not known yet. Versions before 5 put a marker at the end of the
+// line, which is no job: BullMQ does not count it either.
+func (v *visit) takeSecond(views redis.Views) (unknown bool) {
+	if v.doubtful && !v.whole {
+		v.describe(views)
 	}
-	if strings.HasPrefix(v.next.Val(), "0:") {
-		line := waiting
-		if v.count[waiting] == 0 {
-			line = paused
-		}
-		v.count[line]--
-		return ""
+	switch {
+	case v.count[delayed] == 0:
+		v.overdue, v.timed = 0, v.answered[delayed]
+	case v.whole:
+		v.timed = views.Note(viewOverdue, v.asked.overdue.Err())
+		v.overdue = v.asked.overdue.Val()
 	}
-	if v.next.Val() == v.head && !v.headDue.IsZero() {
-		return "" // it has not moved
+	state, ok := v.next()
+	if !ok || !views.Note(viewOldest, v.asked.next.Err()) {
+		return false
 	}
-	v.head, v.headDue = v.next.Val(), time.Time{}
-	return v.head
+	id := v.asked.next.Val()
+	if strings.HasPrefix(id, "0:") {
+		v.count[state]--
+		return false
+	}
+	if id != v.head {
+		v.head, v.headDue = id, time.Time{}
+	}
+	v.inLine = true
+	return v.headDue.IsZero()
 }
 
-// takeThird takes the next job, and how long it has been due. That is unknown
-// when it has been taken meanwhile, or cannot be read.
+// takeThird takes the next job, where it was asked for, and how long it has been
+// due. That is unknown when it has been taken meanwhile, or cannot be read.
 func (v *visit) takeThird(views redis.Views, now time.Time) {
-	if v.count[waiting]+v.count[paused] == 0 {
-		v.dated = v.counted
+	if _, ok := v.next(); !ok {
+		v.dated = v.counted()
 		return
 	}
-	if v.job != nil && views.Note(viewOldest, v.job.Err()) {
-		v.headDue, _ = dueSince(v.job.Val())
+	if job := v.asked.job; job != nil && views.Note(viewOldest, job.Err()) {
+		v.headDue, _ = dueSince(job.Val())
 	}
-	if v.next == nil || v.next.Err() != nil || v.next.Val() != v.head || v.headDue.IsZero() {
-		return
+	if v.inLine && !v.headDue.IsZero() {
+		v.waited, v.dated = max(0, now.Sub(v.headDue)), true
 	}
-	v.waited, v.dated = max(0, now.Sub(v.headDue)), true
 }
 
 // jobFields of a job that dueSince understands.
@@ -192,57 +186,53 @@ func dueSince(fields []any) (since time.Time, ok bool) {
 // timeSamples are how long the jobs waited and ran.
 func (v *visit) timeSamples(to []probe.Sample) []probe.Sample {
 	if d := v.events.wait; d != nil {
-		to = append(to, jobWait.Distributed(d.Clone(), v.label...))
+		to = append(to, jobWait.Distributed(d.Clone(), v.label()...))
 	}
 	if d := v.events.run; d != nil {
-		to = append(to, jobRun.Distributed(d.Clone(), v.label...))
+		to = append(to, jobRun.Distributed(d.Clone(), v.label()...))
 	}
 	return to
 }
 
 // samples are what the visit found.
-func (v *visit) samples(to []probe.Sample, views redis.Views) []probe.Sample {
-	for i, cmd := range v.lengths {
-		if cmd.Err() == nil {
-			to = append(to, jobCount.Sample(float64(v.count[i]), v.labels[i]...))
+func (v *visit) samples(to []probe.Sample) []probe.Sample {
+	for i, known := range v.answered {
+		if known {
+			to = append(to, jobCount.Sample(float64(v.count[i]), v.pairs[i][:]...))
 		}
 	}
-	if v.meta.Err() == nil {
-		to = append(to, queuePaused.Sample(number(v.meta.Val()[0] != nil), v.label...))
+	label := v.label()
+	if v.described {
+		to = append(to, queuePaused.Sample(number(v.paused), label...))
 	}
-	to = v.finishedSamples(to, views)
+	to = v.finishedSamples(to)
 	if v.events.last != "" {
-		to = append(to, jobStalled.Sample(v.events.stalled, v.label...), eventGaps.Sample(v.events.gaps, v.label...))
+		to = append(to, jobStalled.Sample(v.events.stalled, label...), eventGaps.Sample(v.events.gaps, label...))
 	}
 	if v.limiterRead {
-		to = append(to, rateLimited.Sample(number(v.rateLimited), v.label...))
+		to = append(to, rateLimited.Sample(number(v.rateLimited), label...))
 	}
 	if v.judged {
-		to = append(to, abandoned.Sample(float64(v.left()), v.label...))
+		to = append(to, abandoned.Sample(float64(v.left()), label...))
 	}
 	if v.dated {
-		to = append(to, oldestWaiting.Sample(v.waited.Seconds(), v.label...))
+		to = append(to, oldestWaiting.Sample(v.waited.Seconds(), label...))
 	}
-	if v.overdue == nil && v.lengths[delayed].Err() == nil {
-		to = append(to, overdue.Sample(0, v.label...))
-	} else if v.overdue != nil && views.Note(viewOverdue, v.overdue.Err()) {
-		to = append(to, overdue.Sample(float64(v.overdue.Val()), v.label...))
+	if v.timed {
+		late := min(v.overdue, v.count[delayed]) // it may be older than the count
+		to = append(to, overdue.Sample(float64(late), label...))
 	}
 	return to
 }
 
 // finishedSamples counts the jobs that came to an end: by BullMQ's own counter
 // where a worker keeps it, which knows all of them, else by the events.
-func (v *visit) finishedSamples(to []probe.Sample, views redis.Views) []probe.Sample {
+func (v *visit) finishedSamples(to []probe.Sample) []probe.Sample {
 	for i, m := range []*probe.Metric{jobCompleted, jobFailed} {
-		if views.Note(viewMetrics, v.totals[i].Err()) {
-			if n, err := v.totals[i].Int64(); err == nil {
-				to = append(to, m.Sample(float64(n), v.name, "metrics"))
-				continue
-			}
-		}
-		if v.events.last != "" {
-			to = append(to, m.Sample(v.events.finished[i], v.name, "events"))
+		if v.totalled[i] {
+			to = append(to, m.Sample(float64(v.total[i]), v.sources[0][:]...))
+		} else if v.events.last != "" {
+			to = append(to, m.Sample(v.events.finished[i], v.sources[1][:]...))
 		}
 	}
 	return to

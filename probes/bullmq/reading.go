@@ -27,9 +27,9 @@ func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Vie
 	}
 	timed := 0
 	for _, v := range visits {
-		samples = v.samples(samples, views)
+		samples = v.samples(samples)
 		if v.staffed {
-			samples = append(samples, queueWorkers.Sample(float64(v.crew.workers), v.label...))
+			samples = append(samples, queueWorkers.Sample(float64(v.crew.workers), v.label()...))
 			for _, track := range r.trackNames() {
 				samples = append(samples, trackWorkers.Sample(float64(r.on(track, v.crew)), v.name, track))
 			}

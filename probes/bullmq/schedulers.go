@@ -62,7 +62,7 @@ func (r *reader) scheduleSamples(to []probe.Sample, visits []*visit) []probe.Sam
 	}
 	for _, v := range visits {
 		if s, ok := found.byQueue[v.name]; ok {
-			to = append(to, schedulers.Sample(float64(s.all), v.label...), overdueSchedulers.Sample(float64(s.overdue), v.label...))
+			to = append(to, schedulers.Sample(float64(s.all), v.label()...), overdueSchedulers.Sample(float64(s.overdue), v.label()...))
 		}
 	}
 	return to

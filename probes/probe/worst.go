@@ -1,9 +1,6 @@
 package probe
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // maxNamed is how many things a health document names where it names some.
 const maxNamed = 5
@@ -17,15 +14,21 @@ func Worst[T any](items []T, much func(T) float64, say func(T) any) []any {
 		much float64
 		item T
 	}
-	var answers []answer
+	var worst []answer // of those seen so far; of equals the first
 	for _, item := range items {
-		if n := much(item); n > 0 {
-			answers = append(answers, answer{n, item})
+		n := much(item)
+		if n <= 0 || len(worst) == maxNamed && n <= worst[maxNamed-1].much {
+			continue
 		}
+		at := slices.IndexFunc(worst, func(a answer) bool { return n > a.much })
+		if at < 0 {
+			at = len(worst)
+		}
+		worst = slices.Insert(worst, at, answer{n, item})
+		worst = worst[:min(len(worst), maxNamed)]
 	}
-	slices.SortStableFunc(answers, func(a, b answer) int { return cmp.Compare(b.much, a.much) })
 	var named []any
-	for _, a := range answers[:min(len(answers), maxNamed)] {
+	for _, a := range worst {
 		named = append(named, say(a.item))
 	}
 	return named

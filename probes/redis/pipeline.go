@@ -32,17 +32,25 @@ func Pipelined[T any](ctx context.Context, client Piper, perItem int, items []T,
 		for _, item := range chunk {
 			queue(pipe, item)
 		}
-		if pipe.Len() == 0 {
-			continue
+		if err := Exec(ctx, pipe); err != nil {
+			return err
 		}
-		cmds, err := pipe.Exec(ctx)
-		if err == nil {
-			continue
-		}
-		for _, cmd := range cmds {
-			if err := cmd.Err(); err != nil && (!replied(err) || unserved(err)) {
-				return err
-			}
+	}
+	return nil
+}
+
+// Exec sends what is queued, if anything is. The error is as that of Pipelined.
+func Exec(ctx context.Context, pipe goredis.Pipeliner) error {
+	if pipe.Len() == 0 {
+		return nil
+	}
+	cmds, err := pipe.Exec(ctx)
+	if err == nil {
+		return nil
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil && (!replied(err) || unserved(err)) {
+			return err
 		}
 	}
 	return nil
