@@ -119,3 +119,10 @@ func TestWhatAProbeLeavesOutIsDroppedToo(t *testing.T) {
 		require.Equal(t, []string{"series of the target are dropped"}, messages(log))
 	})
 }
+
+func TestWhatIsKeptOfAReadingIsNotTheProbesOwn(t *testing.T) {
+	samples := []probe.Sample{depth.Sample(1, "mail"), depth.Sample(2, "sync")}
+	kept, _, _ := trim(samples, 10)
+	samples[0], samples[1] = depth.Sample(3, "act"), depth.Sample(4, "log") // the next reading
+	require.Equal(t, []probe.Sample{depth.Sample(1, "mail"), depth.Sample(2, "sync")}, kept)
+}

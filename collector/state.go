@@ -46,7 +46,8 @@ func (s Status) Fresh(now time.Time) bool {
 
 // trim makes the samples of a Reading safe to serve: every label valid UTF-8,
 // no series twice, and no more than budget. It returns how many series were left
-// out for each reason.
+// out for each reason. What it keeps is a copy: the probe may write its next
+// Reading over this one.
 func trim(samples []probe.Sample, budget int) (kept []probe.Sample, twice, over int) {
 	seen := make(map[string]struct{}, min(len(samples), budget))
 	kept = make([]probe.Sample, 0, min(len(samples), budget))

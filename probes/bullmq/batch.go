@@ -8,6 +8,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/rollwatch/rollwatch/probes/probe"
 	"github.com/rollwatch/rollwatch/probes/redis"
 )
 
@@ -64,12 +65,15 @@ func ask(cmd goredis.Cmder, key *string) goredis.Cmder {
 	return cmd
 }
 
-// A desk is what the batches are read on, one after the other.
+// A desk is what the batches are read on, one after the other, and what a reading
+// is written on: of 10,000 queues it would be ten megabytes, made and swept up
+// each time.
 type desk struct {
 	sheets  []sheet
 	due     string
 	visits  []visit
 	present []*visit
+	samples []probe.Sample // of the last reading
 	cmds    []goredis.Cmder
 	turn    int
 }

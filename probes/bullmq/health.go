@@ -20,7 +20,6 @@ func (r *reader) findings(details map[string]any, visits []*visit) {
 			details[question] = named
 		}
 	}
-	schedules := r.schedules.Load()
 	ask("old", func(v *visit) float64 {
 		if v.waited < oldAfter {
 			return 0
@@ -30,10 +29,10 @@ func (r *reader) findings(details map[string]any, visits []*visit) {
 		return map[string]any{"queue": v.name, "seconds": math.Round(v.waited.Seconds())}
 	})
 	ask("stuck", func(v *visit) float64 {
-		jobs, _ := v.stuck(schedules)
+		jobs, _ := v.stuck()
 		return float64(jobs)
 	}, func(v *visit) any {
-		jobs, what := v.stuck(schedules)
+		jobs, what := v.stuck()
 		return map[string]any{"queue": v.name, "why": fmt.Sprintf("%d %s", jobs, what)}
 	})
 	ask("unserved", func(v *visit) float64 {
@@ -52,10 +51,10 @@ func (v *visit) line() int64 {
 }
 
 // stuck is what does not move although it should, and how much of it.
-func (v *visit) stuck(s *schedules) (jobs int64, what string) {
+func (v *visit) stuck() (jobs int64, what string) {
 	late := int64(0)
-	if s != nil {
-		late = s.byQueue[v.name].overdue
+	if s := v.schedule.Load(); s != nil {
+		late = s.overdue
 	}
 	switch {
 	case v.left() > 0:

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
@@ -27,6 +28,8 @@ type queue struct {
 
 	phase  int // in which of the turns it is asked what is asked in turns
 	missed int // scans in a row that did not find it; guarded by known.mu
+
+	schedule atomic.Pointer[schedule] // nil before a survey; Discover's own to set
 
 	// Kept from one reading to the next; Read's own.
 	slow

@@ -67,11 +67,13 @@ var (
 		Help: "Whether a rate limit lets no further job begin now. The limit of a worker's own option is written nowhere: " +
 			"the most jobs that were seen to begin in a window stand for it.",
 		Source: "MGET limiter, HMGET meta max",
+		Note:   "As bullmq_queue_paused.",
 	}
 	queuePaused = &probe.Metric{
 		Name: "bullmq_queue_paused", Type: probe.Gauge, Labels: []string{"queue"},
 		Help:   "Whether the queue is paused.",
 		Source: "HMGET meta paused",
+		Note:   "Of more than 2,000 queues each is asked at every fourth reading, and its last answer stands until then.",
 	}
 	oldestWaiting = &probe.Metric{
 		Name: "bullmq_queue_oldest_waiting_seconds", Type: probe.Gauge, Unit: "seconds", Labels: []string{"queue"},
@@ -83,6 +85,7 @@ var (
 		Name: "bullmq_queue_overdue_jobs", Type: probe.Gauge, Labels: []string{"queue"},
 		Help:   "Delayed jobs whose time came more than 5 seconds ago: no worker has moved them into line.",
 		Source: "ZCOUNT delayed",
+		Note:   "As bullmq_queue_paused.",
 	}
 	queueWorkers = &probe.Metric{
 		Name: "bullmq_queue_workers", Type: probe.Gauge, Labels: []string{"queue"},

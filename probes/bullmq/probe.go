@@ -44,9 +44,9 @@ type reader struct {
 	maxFailed int
 	tracks    map[string]*regexp.Regexp
 	known     *known
-	surveys   int                       // scans and surveys so far; Discover's own
-	schedules atomic.Pointer[schedules] // nil before the first survey
-	desk      desk                      // Read's own
+	surveys   int                        // scans and surveys so far; Discover's own
+	surveyed  atomic.Pointer[probe.View] // how the last survey went; nil before the first
+	desk      desk                       // Read's own
 }
 
 // Close does nothing: the connection is not the probe's own.
@@ -65,8 +65,8 @@ func (r *reader) Read(ctx context.Context) (probe.Reading, error) {
 	r.known.learn(server.crews)
 	queues, surplus, scan := r.known.snapshot()
 	views[0] = scan
-	if s := r.schedules.Load(); s != nil {
-		views[len(views)-1] = s.view
+	if survey := r.surveyed.Load(); survey != nil {
+		views[len(views)-1] = *survey
 	}
 
 	t := &tour{views: views, server: server, now: time.Now(), left: budget{events: eventsPerRead, bytes: bytesPerRead}}

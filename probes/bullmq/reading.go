@@ -18,7 +18,7 @@ var seriesOfTimes = 2 * (len(timeBounds) + 3)
 
 // reading puts together what was read.
 func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Views) probe.Reading {
-	samples := make([]probe.Sample, 0, len(visits)*seriesOfQueue+2)
+	samples := r.desk.samples[:0]
 	details := map[string]any{"queues": len(visits)}
 	samples = append(samples, queues.Sample(float64(len(visits))))
 	if safe, ok := s.info.EvictionSafe(); ok {
@@ -27,7 +27,7 @@ func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Vie
 	}
 	timed := 0
 	for _, v := range visits {
-		samples = v.samples(samples)
+		samples = v.scheduleSamples(v.samples(samples))
 		if v.staffed {
 			samples = append(samples, queueWorkers.Sample(float64(v.crew.workers), v.label()...))
 			for _, track := range r.trackNames() {
@@ -43,7 +43,8 @@ func (r *reader) reading(visits []*visit, s server, surplus int, views redis.Vie
 			}
 		}
 	}
-	samples = r.scheduleSamples(samples, visits)
+	clear(r.desk.samples[min(len(samples), len(r.desk.samples)):]) // of queues that are no more
+	r.desk.samples = samples
 	dropped := surplus*seriesOfQueue + max(0, timed-maxTimed)*seriesOfTimes
 	if surplus > 0 {
 		details["queuesNotRead"] = surplus

@@ -11,14 +11,8 @@ import (
 	"github.com/rollwatch/rollwatch/probes/redis"
 )
 
-// schedules are the job schedulers of all queues, as the last survey found them.
-// They change seldom, so they are surveyed beside the readings.
-type schedules struct {
-	byQueue map[string]schedule
-	view    probe.View
-}
-
-// A schedule is what a queue's schedulers are like.
+// A schedule is what a queue's job schedulers are like, as the last survey found
+// them. They change seldom, so they are surveyed beside the readings.
 type schedule struct{ all, overdue int64 }
 
 // survey counts the schedulers, and those whose next job should have been made:
@@ -43,27 +37,21 @@ func (r *reader) survey(ctx context.Context) error {
 		return err
 	}
 	views := redis.NewViews(viewSchedulers)
-	found := &schedules{byQueue: make(map[string]schedule, len(questions))}
 	for _, q := range questions {
+		var found *schedule // unknown
 		if views.Note(viewSchedulers, q.all.Err()) && views.Note(viewSchedulers, q.overdue.Err()) {
-			found.byQueue[q.about.name] = schedule{all: q.all.Val(), overdue: q.overdue.Val()}
+			found = &schedule{all: q.all.Val(), overdue: q.overdue.Val()}
 		}
+		q.about.schedule.Store(found)
 	}
-	found.view = views[0]
-	r.schedules.Store(found)
+	r.surveyed.Store(&views[0])
 	return nil
 }
 
-// scheduleSamples are the schedulers of the queues that the last survey knew.
-func (r *reader) scheduleSamples(to []probe.Sample, visits []*visit) []probe.Sample {
-	found := r.schedules.Load()
-	if found == nil {
-		return to
-	}
-	for _, v := range visits {
-		if s, ok := found.byQueue[v.name]; ok {
-			to = append(to, schedulers.Sample(float64(s.all), v.label()...), overdueSchedulers.Sample(float64(s.overdue), v.label()...))
-		}
+// scheduleSamples are the schedulers of a queue that the last survey knew.
+func (v *visit) scheduleSamples(to []probe.Sample) []probe.Sample {
+	if s := v.schedule.Load(); s != nil {
+		to = append(to, schedulers.Sample(float64(s.all), v.label()...), overdueSchedulers.Sample(float64(s.overdue), v.label()...))
 	}
 	return to
 }

@@ -18,7 +18,8 @@ import (
 type Probe interface {
 	// Read reads the target once and answers by ctx's deadline. An error means
 	// that the target is down; a part that could not be read while the target
-	// answers is a View in the Reading, not an error.
+	// answers is a View in the Reading, not an error. The slice of the Reading's
+	// Samples is the caller's until the next Read, which may write to it again.
 	Read(ctx context.Context) (Reading, error)
 
 	// Close gives back the probe's connections. The probe is not used afterwards.
