@@ -25,8 +25,9 @@ const batchSize = 100
 
 // Of more than manyQueues a reading asks what changes seldom of a part only, by
 // turns: what a queue says of itself (paused, its limits), the counter of its rate
-// limit, and how many delayed jobs are late. What is in the queues, who works on
-// them, what came to an end and how long the line waits is always asked of all.
+// limit, how many delayed jobs are late, and events where there were none. What is
+// in the queues, who works on them, what came to an end and how long the line
+// waits is always asked of all.
 const (
 	manyQueues = 2000
 	turns      = 4
@@ -198,7 +199,7 @@ func (r *reader) second(ctx context.Context, visits []*visit, t *tour) error {
 	suspects := suspected(visits)
 	checks := r.each(ctx, suspects, func(v *visit) *string { return &v.check })
 	limits := r.each(ctx, whole(visits), func(v *visit) *string { return &v.limiter })
-	fresh, following := begun(visits)
+	fresh, following := r.begun(visits)
 	pages := r.pages(ctx, following, firstPage)
 	for _, q := range slices.Concat(checks, limits) {
 		cmds = append(cmds, q.values)

@@ -180,10 +180,10 @@ func bareRead(ctx context.Context, client goredis.UniversalClient, whole, part [
 			return err
 		}
 	}
-	if err := bareShared(ctx, client, whole, "limiter"); err != nil {
+	if err := bareShared(ctx, client, whole, "limiter", "events"); err != nil {
 		return err
 	}
-	return bareShared(ctx, client, slices.Concat(whole, part), "stalled-check", "events")
+	return bareShared(ctx, client, slices.Concat(whole, part), "stalled-check")
 }
 
 // bareShared reads keys of a hundred queues by one command.

@@ -32,6 +32,7 @@ var timeBounds = []float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 72
 // of one queue. It counts from the moment from which it follows.
 type follower struct {
 	last     string // id of the newest event that was taken; empty before the first
+	quiet    bool   // it had no news when it was last read
 	finished [2]float64
 	stalled  float64
 	gaps     float64 // times that events were not seen
@@ -70,13 +71,16 @@ type budget struct{ events, bytes int }
 func (b *budget) spent() bool { return b.events <= 0 || b.bytes <= 0 }
 
 // begun tells the queues whose stream is followed already from those of which
-// the end must be found first.
-func begun(visits []*visit) (fresh, following []*visit) {
+// the end must be found first. Of many, those without news are left out until
+// their turn, unless what came to an end is counted by their events.
+func (r *reader) begun(visits []*visit) (fresh, following []*visit) {
 	following = make([]*visit, 0, len(visits))
 	for _, v := range visits {
-		if v.events.last == "" {
+		counts := v.totalled != [2]bool{true, true} || len(r.tracks) > 0
+		switch {
+		case v.events.last == "":
 			fresh = append(fresh, v)
-		} else {
+		case v.whole || counts || !v.events.quiet:
 			following = append(following, v)
 		}
 	}
@@ -142,6 +146,9 @@ func (r *reader) pages(ctx context.Context, visits []*visit, size int64) []pages
 func takePages(questions []pages, size int64, left *budget, views redis.Views) (more []*visit) {
 	for _, q := range questions {
 		views.Note(viewEvents, q.read.Err())
+		for _, v := range q.about {
+			v.events.quiet = true
+		}
 		at := 0
 		for _, stream := range q.read.Val() { // those that have news, in the order of the question
 			for at < len(q.about) && q.about[at].stream != stream.Stream {
@@ -152,6 +159,7 @@ func takePages(questions []pages, size int64, left *budget, views redis.Views) (
 			}
 			v := q.about[at]
 			v.take(stream.Messages, left)
+			v.events.quiet = false
 			if int64(len(stream.Messages)) == size {
 				more = append(more, v)
 			}

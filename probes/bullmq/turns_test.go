@@ -62,6 +62,7 @@ func TestOfManyQueuesOnlyWhatChangesSeldomIsAskedInTurns(t *testing.T) {
 		server.Do(t, "rpush", base+"wait", 1)
 		server.Do(t, "lrem", base+"active", 0, 4)
 		server.Do(t, "zrem", base+"failed", 7)
+		server.Do(t, "xadd", base+"events", "*", "event", "stalled", "jobId", 4)
 		server.Do(t, "hincrby", base+"metrics:completed", "count", 5)
 		server.Do(t, "hincrby", base+"metrics:failed", "count", 3)
 	}
@@ -81,6 +82,32 @@ func TestOfManyQueuesOnlyWhatChangesSeldomIsAskedInTurns(t *testing.T) {
 	require.Equal(t, len(changed), valued(r, "bullmq_queue_rate_limited", 1, changed))
 	require.Equal(t, len(changed), valued(r, "bullmq_queue_overdue_jobs", 2, changed))
 	require.Equal(t, many-len(changed), valued(r, "bullmq_queue_paused", 0, all))
+
+	require.Equal(t, len(changed), valued(r, "bullmq_job_stalled_total", 1, changed), "no event is lost for its waiting")
+	require.Zero(t, valued(r, "bullmq_queue_event_gaps_total", 1, all))
+}
+
+// A queue whose workers count nothing is counted by its events, at every reading,
+// also where it is one of many in which nothing has happened for long.
+func TestOfManyQueuesOneThatIsCountedByItsEventsIsFollowedAtEveryReading(t *testing.T) {
+	server := live.Redis(t)
+	seed(t, server, many)
+	p := open(t, server.URL, bullmq.Config{})
+	const silent = 8
+	for i := range silent {
+		server.Do(t, "del", fmt.Sprintf("bull:queue-%d:metrics:failed", i))
+	}
+	redistest.Read(t, p)
+	for range turns {
+		redistest.ReadOnly(t, p)
+	}
+	for i := range silent {
+		server.Do(t, "xadd", fmt.Sprintf("bull:queue-%d:events", i), "*", "event", "failed", "jobId", 4)
+	}
+	r := redistest.ReadOnly(t, p)
+	for i := range silent {
+		require.Equal(t, 1.0, redistest.Value(t, r, "bullmq_job_failed_total", fmt.Sprint("queue-", i), "events"))
+	}
 }
 
 func TestOfManyQueuesOneThatIsGoneOrNewIsSeenAtOnce(t *testing.T) {
