@@ -15,7 +15,9 @@ type besides struct {
 func (b *besides) add(subject, control Ratio) {
 	b.n, b.controlN = b.n+subject.N, b.controlN+control.N
 	b.bad, b.all = b.bad+subject.Bad, b.all+subject.Bad+control.Bad
-	b.expected += (subject.Bad + control.Bad) * subject.N / (subject.N + control.N)
+	if n := subject.N + control.N; n > 0 {
+		b.expected += (subject.Bad + control.Bad) * subject.N / n
+	}
 }
 
 // evidence is that the new version is worse, in nats: by Chernoff's bound for so many
@@ -48,9 +50,9 @@ func (g Gate) suffersAlike(signal Signal, firing time.Time, counts Counts, scene
 func needsOf(is, well besides, scene Scene) float64 {
 	const muchLess = 4 // times: a stable that is sent next to nothing acquits nobody
 	if scene.comparesTracks(false) && is.controlN >= is.n/muchLess {
-		return limitNeeded
+		return guardNeeded
 	}
-	return min(limitNeeded, well.evidence()/3)
+	return min(guardNeeded, well.evidence()/3)
 }
 
 // troubleBegan is when, without a break up to the window in which the gate began to

@@ -69,7 +69,7 @@ func TestWhatStableMaySufferAsWellHolds(t *testing.T) {
 		return errorRatio.suffersAlike(errorRatio.Count(errorRatio, counts, scene), scene.Now, counts, scene)
 	}
 	require.True(t, ask(0.35, 0.05, 4), "seven to one of 80 each")
-	require.False(t, ask(0.6, 0, 4), "twelve to none")
+	require.False(t, ask(1, 0, 4), "twenty to none")
 	require.True(t, ask(5, 4, 100), "an incident of both")
 	require.False(t, ask(15, 5, 100), "an incident of both, and a canary that is worse by far")
 	for i, needed := range map[int]float64{1: limitNeeded, 100: 0} { // a canary of 50 %, and a stable that is sent next to nothing

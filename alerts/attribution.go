@@ -19,6 +19,13 @@ func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, source C
 		f.blame(Dependency, down+" was down when it began")
 		return nil
 	}
+	if down, err = g.downMeanwhile(ctx, counts, scene); err != nil {
+		return err
+	}
+	if down != "" {
+		f.blame(Dependency, "but for the time in which "+down+" was down all is well")
+		return nil
+	}
 	if g.suffersAlike(g.Count(g, counts, scene), f.Since, counts, scene) {
 		f.blame(Dependency, "the old version beside it is not better beyond chance")
 		return nil

@@ -80,19 +80,21 @@ func telling(frozen, control Ratio, limit, enough float64) Ratio {
 	return Ratio{}
 }
 
-// provenOver says whether the window proves that the share is over the limit, of a
-// gate that has to.
-func (g Gate) provenOver(window Ratio) bool {
-	return !g.ProvesLimit || guard(window, g.Limit) >= limitNeeded
+// proves says whether the window is beyond luck: that of a service as good as its
+// baseline; that of the baseline, of which few requests may have shown too little; and
+// of a gate that has to prove its limit, that of a service which is at the limit.
+func (g Gate) proves(window Ratio, base float64, frozen Ratio) bool {
+	var since besides
+	if since.add(window, frozen); frozen.N >= 2 && since.evidence() < guardNeeded {
+		return false
+	}
+	return guard(window, base) >= guardNeeded && (!g.ProvesLimit || guard(window, g.Limit) >= limitNeeded)
 }
 
 // minDetectable is the smallest ratio to the baseline whose expected evidence
 // proves it over n requests and which is over the limit; 0 when none does.
-func (g Gate) minDetectable(n, base float64) float64 {
-	proves := func(share float64) bool {
-		window := Ratio{N: n, Bad: share * n}
-		return guard(window, base) >= guardNeeded && g.provenOver(window)
-	}
+func (g Gate) minDetectable(n, base float64, frozen Ratio) float64 {
+	proves := func(share float64) bool { return g.proves(Ratio{N: n, Bad: share * n}, base, frozen) }
 	if n == 0 || !proves(surely) {
 		return 0
 	}

@@ -51,7 +51,7 @@ func (g Gate) Judge(counts Counts, scene Scene) Finding {
 	if scene.Brief && a.State != Firing {
 		return f
 	}
-	f.MinDetectable = g.minDetectable(a.Window.N, a.Base.Value)
+	f.MinDetectable = g.minDetectable(a.Window.N, a.Base.Value, signal.Frozen)
 	f.Since = g.since(signal, a.State, counts, scene)
 	f.Message = g.reason(f, signal)
 	return f
@@ -69,8 +69,8 @@ func (g Gate) assess(signal Signal, counts Counts, scene Scene) Assessment {
 	}
 	a := g.weigh(signal, counts, scene)
 	missing, _ := counts.missing(scene.Now, scene.Interval)
-	crossed := g.crossed(a.Window)
-	proven := crossed && a.SpansOver == a.Spans && a.Guard >= guardNeeded && g.provenOver(a.Window)
+	crossed := a.Window.Value() > g.Limit && (a.Guard >= suspicion || a.Base.Value > g.Limit)
+	proven := crossed && a.SpansOver == a.Spans && g.proves(a.Window, a.Base.Value, signal.Frozen)
 	// Whoever may fire in the grace is held to the letter: a version that is still
 	// starting may fail for a while.
 	tooSoon := g.InGrace && scene.Now.Sub(scene.EvidenceFrom()) < g.For
@@ -90,12 +90,6 @@ func (g Gate) assess(signal Signal, counts Counts, scene Scene) Assessment {
 		a.State = Pending
 	}
 	return a
-}
-
-// crossed says whether the share is over the limit. Of fewer requests than it takes
-// for the limit to allow one bad one, a single one says nothing.
-func (g Gate) crossed(window Ratio) bool {
-	return window.Value() > g.Limit && (window.Bad > 1 || window.N*g.Limit >= 1)
 }
 
 // weigh applies the span rule and the guard to the newest window.

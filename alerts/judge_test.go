@@ -186,14 +186,14 @@ func TestSpansAndGuardAreWhatTheyAreSaidToBe(t *testing.T) {
 func TestTheLeastThatCouldBeFoundIsProvenAndNoLess(t *testing.T) {
 	for _, n := range []float64{300, 1000, 1e5, 1e7} {
 		const base, limit = 0.002, 0.01
-		least := errorRatio.minDetectable(n, base)
+		least := errorRatio.minDetectable(n, base, Ratio{1e9, 2e6})
 		require.GreaterOrEqual(t, least*base, limit)
 		require.GreaterOrEqual(t, n*divergence(least*base, base), guardNeeded-1e-6)
 		if least*base > limit {
 			require.Less(t, n*divergence(0.99*least*base, base), guardNeeded)
 		}
 	}
-	require.Zero(t, errorRatio.minDetectable(1, 0.002), "one request proves nothing")
+	require.Zero(t, errorRatio.minDetectable(1, 0.002, Ratio{1e9, 2e6}), "one request proves nothing")
 }
 
 // One slow request in each minute is over 1 % of 60, and next to nothing was slower
@@ -222,16 +222,38 @@ func TestAFewSlowRequestsAreNoP99(t *testing.T) {
 }
 
 // A canary of one percent has 60 requests in five minutes: the one of them that fails
-// is 1.7 %, and says nothing.
-func TestALoneErrorIsNoCrossing(t *testing.T) {
+// is 1.7 %, which a service of 0.2 % shows now and then.
+func TestWhatLuckShowsIsNoCrossing(t *testing.T) {
 	for _, c := range []struct {
-		window  Ratio
-		crossed bool
+		window, base Ratio
+		state        State
 	}{
-		{Ratio{60, 1}, false}, {Ratio{60, 2}, true}, {Ratio{99, 1}, false}, {Ratio{100, 1}, false}, {Ratio{100, 1.5}, true}, {Ratio{1, 1}, false}, {Ratio{0, 0}, false},
+		{Ratio{60, 1}, Ratio{36000, 72}, OK}, {Ratio{150, 2}, Ratio{36000, 72}, OK}, {Ratio{300, 4}, Ratio{36000, 72}, Pending},
+		{Ratio{60, 2}, Ratio{36000, 72}, Pending}, {Ratio{5, 1}, Ratio{36000, 72}, Pending},
+		{Ratio{6000, 120}, Ratio{36000, 720}, OK}, // at the limit of what is usual
+		{Ratio{6000, 121}, Ratio{36000, 740}, Pending},
 	} {
-		require.Equal(t, c.crossed, errorRatio.crossed(c.window), "%v", c.window)
+		scene := simulated(c.base)
+		scene.Now = started.Add(10 * time.Minute)
+		counts := Counts{Ticks: []Tick{{At: scene.Now, Source: SourceUp, Subject: Tally{Seen: true, Requests: c.window.N, Errors: c.window.Bad}}}}
+		gate := errorRatio.tuned(Tuning{})
+		if c.base.Bad == 720 {
+			gate.Limit = 0.02
+		}
+		require.Equal(t, c.state, gate.Assess(counts, scene).State, "%v", c)
 	}
+}
+
+// An hour of half a request a second showed two errors, where four are usual: five of
+// 149 are beyond the luck of a service of 0.11 %, and not beyond that of the hour.
+func TestTheBaselineMayHaveBeenLuckyAsWell(t *testing.T) {
+	few, many := Ratio{1800, 2}, Ratio{180000, 200}
+	window := Ratio{149, 5}
+	require.Greater(t, guard(window, few.Value()), guardNeeded)
+	require.False(t, errorRatio.proves(window, few.Value(), few))
+	require.True(t, errorRatio.proves(window, many.Value(), many))
+	require.True(t, errorRatio.proves(Ratio{149, 7}, few.Value(), few))
+	require.True(t, errorRatio.proves(Ratio{149, 20}, 0.005, Ratio{}), "without a baseline there is none to be lucky")
 }
 
 // severity orders the states of a gate that sees traffic.

@@ -48,21 +48,62 @@ func dependencyDown(ctx context.Context, scene Scene, began time.Time) (string, 
 	// Its probe may find out no sooner than at its deadline, after the requests
 	// that failed with it.
 	around := Span{From: began.Add(-scene.Interval), To: began.Add(2 * scene.Interval)}
-	for _, d := range []struct{ kinds, targets []string }{
-		{[]string{"postgres"}, scene.Service.Databases},
-		{queueKinds, scene.Service.Queues},
-	} {
-		series, err := scene.probed(ctx, around, probeUp, d.kinds, d.targets)
-		if err != nil {
-			return "", err
-		}
-		for _, s := range series {
-			if downAt(s.Points, began) {
-				return s.Labels.Get("kind") + ":" + s.Labels.Get("target"), nil
-			}
+	series, err := scene.dependencies(ctx, around)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range series {
+		if downAt(s.Points, began) {
+			return dependencyName(s), nil
 		}
 	}
 	return "", nil
+}
+
+// dependencies selects whether the service's dependencies answered.
+func (s Scene) dependencies(ctx context.Context, span Span) ([]collector.Series, error) {
+	databases, err := s.probed(ctx, span, probeUp, []string{"postgres"}, s.Service.Databases)
+	if err != nil {
+		return nil, err
+	}
+	queues, err := s.probed(ctx, span, probeUp, queueKinds, s.Service.Queues)
+	return append(databases, queues...), err
+}
+
+func dependencyName(s collector.Series) string {
+	return s.Labels.Get("kind") + ":" + s.Labels.Get("target")
+}
+
+// downMeanwhile names a dependency of the service but for whose outage nothing is
+// suspected in the window: a stray error before it is no beginning.
+func (g Gate) downMeanwhile(ctx context.Context, counts Counts, scene Scene) (string, error) {
+	window := scene.window(g.For)
+	series, err := scene.dependencies(ctx, Span{From: window.From.Add(-scene.Interval), To: window.To})
+	if err != nil {
+		return "", err
+	}
+	signal := g.Count(g, counts, scene)
+	for _, s := range series {
+		rest, left := counts.whileUp(s.Points, window, scene.Interval)
+		if left && g.weigh(signal, rest, scene).Guard < suspicion {
+			return dependencyName(s), nil
+		}
+	}
+	return "", nil
+}
+
+// whileUp leaves out the ticks in which a dependency did not answer, and whether there
+// are any. Its probe finds out after the requests that failed with it, and they may be
+// counted a scrape later.
+func (c Counts) whileUp(points []collector.Point, window Span, interval time.Duration) (rest Counts, left bool) {
+	rest = c
+	rest.Ticks = slices.DeleteFunc(slices.Clone(c.between(window.From, window.To)), func(tick Tick) bool {
+		return slices.ContainsFunc(points, func(p collector.Point) bool {
+			at := time.UnixMilli(p.T)
+			return p.V == 0 && tick.At.After(at.Add(-2*interval)) && !tick.At.After(at.Add(interval))
+		})
+	})
+	return rest, len(rest.Ticks) < len(c.between(window.From, window.To))
 }
 
 // downAt says whether one of the readings up to a time, or the first after it, is
