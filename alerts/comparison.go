@@ -133,6 +133,17 @@ func (c Comparison) pair(tick *Tick, settled time.Time, sides [][]sequential.Tic
 	return p, true
 }
 
+// alone is the pair in memory of its own. Whoever keeps one of the pairs that were made
+// together would keep all of them.
+func (p pair) alone() pair {
+	sides := make([][]sequential.Tick, len(p.sides))
+	for i, side := range p.sides {
+		sides[i] = slices.Clone(side)
+	}
+	p.sides = sides
+	return p
+}
+
 // evidence is how the pairs stand.
 type evidence struct {
 	logE  float64           // that the version is materially worse

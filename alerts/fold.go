@@ -175,7 +175,11 @@ func (f *fold) weigh(pairs []pair) evidence {
 	if !f.beginsWith(pairs) {
 		f.restart()
 	}
-	for _, p := range pairs[len(f.pairs):] {
+	known := len(f.pairs)
+	for _, p := range pairs[known:] {
+		if known > 0 {
+			p = p.alone()
+		}
 		f.take(p)
 	}
 	e := f.sum

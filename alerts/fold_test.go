@@ -2,10 +2,14 @@ package alerts
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rollwatch/rollwatch/alerts/sequential"
 )
 
 // What is kept between judgements is worth time only: at every tick of many
@@ -50,6 +54,30 @@ func TestAKeptFoldFindsWhatANewOneFinds(t *testing.T) {
 			}
 		}
 	}
+}
+
+// At each tick all pairs are made anew, of which a kept fold lacks the last. Were the
+// others to stay in memory for its sake, a canary of two hours would take hundreds of MB.
+func TestAKeptFoldKeepsNoPairThatItKnew(t *testing.T) {
+	service := apiService()
+	service.Tracks = map[string]Labels{canaryTrack: {"track": "canary"}, stableTrack: {"track": "stable"}}
+	counts := sideBySide{20, 180, func(time.Duration) (float64, float64) { return 0.002, 0.002 }}.watched(rand.New(rand.NewPCG(1, 3)), 4*time.Minute)
+	kept, comparison := &Kept{}, canaryErrors.Compare(counts)
+	scene := Scene{
+		Service: service, Subject: Subject{Service: "api", Version: "2", Strategy: Canary, StartedAt: time.Unix(0, 0)},
+		Interval: interval, Grace: time.Minute,
+	}
+	var pairs [2]weak.Pointer[[]sequential.Tick]
+	for i := range pairs {
+		scene.Now = time.Unix(0, 0).Add(3*time.Minute + time.Duration(i)*interval)
+		all := comparison.pairs(counts, scene)
+		pairs[i] = weak.Make(&all[0].sides[0])
+		kept.weigh(canaryErrors, comparison, all, scene)
+	}
+	runtime.GC()
+	require.NotNil(t, pairs[0].Value(), "it keeps those that it was shown first")
+	require.Nil(t, pairs[1].Value())
+	runtime.KeepAlive(kept)
 }
 
 func TestABriefFindingDecidesTheSame(t *testing.T) {
