@@ -29,17 +29,27 @@ func (b *besides) evidence() float64 {
 	return b.all * divergence(b.bad/b.all, b.expected/b.all)
 }
 
+// outlasts is for how many windows what the old version suffered as well goes on to be
+// nobody's once that is gone: what lasts longer than any doubt about it is the new one's.
+const outlasts = 2
+
 // suffersAlike says whether the old version beside the new one is as ill, from when
-// the trouble began: then both need what is ill. By now the old one may be gone.
+// the trouble began: then both need what is ill. By now the old one may be gone, if not
+// for long: it may have failed since it was being stopped.
 func (g Gate) suffersAlike(signal Signal, firing time.Time, counts Counts, scene Scene) bool {
 	usual := leastFavourable(signal.Frozen, Ratio{}, g.Limit)
 	var is, well besides // as it is, and as it would be if the old version were well
+	var beside time.Time // when both served last
 	for _, tick := range counts.between(g.troubleBegan(signal, firing, counts, scene), scene.Now) {
 		subject, control := Ratio{}.add(signal.Of(tick.Subject)), Ratio{}.add(signal.Of(tick.Control))
 		if tick.Subject.Seen && tick.Control.Seen && subject.N > 0 && control.N > 0 {
 			is.add(subject, control)
 			well.add(subject, Ratio{control.N, usual * control.N})
+			beside = tick.At
 		}
+	}
+	if scene.Now.Sub(beside) > outlasts*g.For {
+		return false
 	}
 	return is.controlN > 0 && is.evidence() < needsOf(is, well, scene)
 }
