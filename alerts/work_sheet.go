@@ -133,15 +133,33 @@ func (s *sheet) presence() []collector.Series {
 	return s.read.ups
 }
 
-// attendPresent notes that an instance was there between the readings of a gauge.
+// attendPresent notes that an instance was there between the readings of a gauge, which
+// names no version: where another version worked before, from when that was gone.
 func (s *sheet) attendPresent(at station, series collector.Series) {
+	var from int64
+	if at.subject {
+		from = s.othersUntil(at.instance)
+	}
 	for i := 1; i < len(series.Points); i++ {
 		before, p := series.Points[i-1], series.Points[i]
 		gap := time.Duration(p.T-before.T) * time.Millisecond
-		if s.ticker.covers(p.T) && p.V > 0 && gap <= staleAfter(s.read.interval) {
+		if s.ticker.covers(p.T) && before.T >= from && p.V > 0 && gap <= staleAfter(s.read.interval) {
 			s.note(at, p.T, gap.Seconds())
 		}
 	}
+}
+
+// othersUntil is when an instance told of another version last, where the canary is, in
+// Unix milliseconds; 0: it never did.
+func (s *sheet) othersUntil(instance string) int64 {
+	var until int64
+	for _, series := range slices.Concat(s.read.completed, s.read.failed) {
+		l := series.Labels
+		if s.told.tracked && l.Get(model.InstanceLabel) == instance && s.told.subject.with.match(l) && !s.told.isSubject(l) {
+			until = max(until, series.Points[len(series.Points)-1].T)
+		}
+	}
+	return until
 }
 
 // finished counts the jobs of a series.
