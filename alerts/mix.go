@@ -20,6 +20,9 @@ const (
 	// mostlyTold is the part of the failures that must be on routes of which both sides
 	// are known: a route that only the new version has acquits nobody.
 	mostlyTold = 0.9
+	// seldomAsked is how many requests, as bad as those to all routes, are added to what
+	// is known of a route from before: what was asked a few times acquits nobody.
+	seldomAsked = 100
 )
 
 // byRoute says which route a series is about, "" when it tells none; nil when nothing
@@ -98,7 +101,10 @@ func byRoutes(now, before map[string]*twoArms, signal Signal) (whole, apart floa
 	if len(before) < 2 {
 		return 0, 0, false
 	}
-	var is, was Ratio
+	var is, was, usual Ratio
+	for _, sum := range before {
+		usual = usual.add(signal.Of(sum.subject))
+	}
 	var within besides
 	unknown := 0.0
 	for route, sum := range now {
@@ -113,7 +119,7 @@ func byRoutes(now, before map[string]*twoArms, signal Signal) (whole, apart floa
 		if was = was.add(then.N, then.Bad); then.N == 0 {
 			unknown += bad
 		} else if n > 0 {
-			within.add(Ratio{n, bad}, then)
+			within.add(Ratio{n, bad}, then.add(seldomAsked, seldomAsked*usual.Value()))
 		}
 	}
 	if is.N == 0 || was.N == 0 || unknown > (1-mostlyTold)*is.Bad {
