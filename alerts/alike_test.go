@@ -72,7 +72,7 @@ func TestWhatStableMaySufferAsWellHolds(t *testing.T) {
 	require.False(t, ask(1, 0, 4), "twenty to none")
 	require.True(t, ask(5, 4, 100), "an incident of both")
 	require.False(t, ask(15, 5, 100), "an incident of both, and a canary that is worse by far")
-	for i, needed := range map[int]float64{1: limitNeeded, 100: 0} { // a canary of 50 %, and a stable that is sent next to nothing
+	for i, needed := range map[int]float64{1: guardNeeded, 100: 0} { // a canary of 50 %, and a stable that is sent next to nothing
 		is := besides{n: 1000, controlN: 1000 / float64(i)}
 		require.InDelta(t, needed, needsOf(is, besides{}, scene), 1e-9)
 	}

@@ -23,7 +23,7 @@ func (g Gate) attribute(ctx context.Context, f *Finding, counts Counts, source C
 		return err
 	}
 	if down != "" {
-		f.blame(Dependency, "but for the time in which "+down+" was down all is well")
+		f.blame(Dependency, "but for the time in which "+down+" was down it would not fire")
 		return nil
 	}
 	if g.suffersAlike(g.Count(g, counts, scene), f.Since, counts, scene) {

@@ -63,3 +63,36 @@ func TestOthersClearlyBelowTheLimitAreNotConvictedByLuck(t *testing.T) {
 	require.Empty(t, worst(15, 0.006), "of 1,500 requests the others may be at the limit as well")
 	require.Empty(t, worst(50, 0.02), "the others are over the limit")
 }
+
+// Three stray errors before the database is away make the evidence begin before it, and
+// alone they are none. What fails as often while it answers is the version's.
+func TestWhatFailsWhileADependencyIsDownIsNotTheVersions(t *testing.T) {
+	failing := func(tick int, stray, meanwhile float64) (counts Counts) {
+		for i := range 20 {
+			tally := Tally{Seen: true, Requests: 30, Errors: stray}
+			if i >= tick {
+				tally.Errors = meanwhile
+			}
+			counts.Ticks = append(counts.Ticks, Tick{At: started.Add(time.Duration(i+5) * interval), Source: SourceUp, Subject: tally})
+		}
+		return counts
+	}
+	for name, c := range map[string]struct {
+		counts Counts
+		down   string
+	}{
+		"while it is down":     {failing(8, 0.4, 3), "postgres:main"},
+		"all the time":         {failing(8, 3, 3), ""},
+		"while it answers too": {failing(2, 0, 3), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scene := sceneOf(t, apiService(), 6*time.Minute, map[string]string{`rollwatch_probe_up{job="rollwatch",kind="postgres",target="main"}`: "1x252 0x20"})
+			scene.Service.Databases = []string{"main"}
+			scene.Subject.StartedAt, scene.Now = started, started.Add(6*time.Minute)
+			scene.Subject.Baseline = Baseline{Requests: 7200, Errors: 14}
+			down, err := errorRatio.downMeanwhile(t.Context(), c.counts, scene)
+			require.NoError(t, err)
+			require.Equal(t, c.down, down)
+		})
+	}
+}

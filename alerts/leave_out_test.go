@@ -112,7 +112,7 @@ func TestAnotherMixOfRoutesIsNotTheVersions(t *testing.T) {
 	}{
 		"more of a route that always failed as often": {series(served(`route="/orders"`, 1000, 1, 500, 1), served(`route="/import"`, 20, 2, 200, 20)), Traffic},
 		"a route that fails more often":               {series(served(`route="/orders"`, 1000, 1, 500, 1), served(`route="/import"`, 20, 0, 200, 20)), ""},
-		"more of it, and by luck more failures":       {series(served(`route="/orders"`, 28, 0.07, 20, 0.2), served(`route="/import"`, 1.5, 0.05, 8, 0.45)), Traffic},
+		"more of it, and by luck more failures":       {series(served(`route="/orders"`, 28, 0.07, 20, 0.3), served(`route="/import"`, 1.5, 0.05, 8, 0.5)), Traffic},
 		"a route that was not there":                  {series(served(`route="/orders"`, 1000, 1, 500, 1), served(`route="/import"`, 20, 2, 20, 2), served(`route="/v2"`, 0, 0, 100, 50)), ""},
 		"no route is told":                            {served(`x="y"`, 1000, 1, 500, 20), ""},
 	} {

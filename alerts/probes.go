@@ -74,8 +74,8 @@ func dependencyName(s collector.Series) string {
 	return s.Labels.Get("kind") + ":" + s.Labels.Get("target")
 }
 
-// downMeanwhile names a dependency of the service but for whose outage nothing is
-// suspected in the window: a stray error before it is no beginning.
+// downMeanwhile names a dependency of the service but for whose outage the gate would
+// not fire: a stray error before it is no beginning.
 func (g Gate) downMeanwhile(ctx context.Context, counts Counts, scene Scene) (string, error) {
 	window := scene.window(g.For)
 	series, err := scene.dependencies(ctx, Span{From: window.From.Add(-scene.Interval), To: window.To})
@@ -85,7 +85,7 @@ func (g Gate) downMeanwhile(ctx context.Context, counts Counts, scene Scene) (st
 	signal := g.Count(g, counts, scene)
 	for _, s := range series {
 		rest, left := counts.whileUp(s.Points, window, scene.Interval)
-		if left && g.weigh(signal, rest, scene).Guard < suspicion {
+		if a := g.weigh(signal, rest, scene); left && !g.proves(a.Window, a.Base.Value, signal.Frozen) {
 			return dependencyName(s), nil
 		}
 	}
