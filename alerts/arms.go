@@ -144,7 +144,7 @@ func (a arms) serving(requests []collector.Series, since time.Time) (ours, other
 // same says whether both tell the same series apart.
 func (a arms) same(b arms) bool {
 	return a.version == b.version && a.tracked == b.tracked && maps.Equal(a.subject.with, b.subject.with) &&
-		maps.Equal(a.subject.without, b.subject.without) && maps.Equal(a.control, b.control)
+		maps.Equal(a.subject.without, b.subject.without) && maps.Equal(a.subject.unlessOther, b.subject.unlessOther) && maps.Equal(a.control, b.control)
 }
 
 // isSubject says whether a series is of what is judged.

@@ -301,7 +301,7 @@ func (g Gate) worstOfPods(counts Counts, worst int, scene Scene) string {
 		return ""
 	}
 	names := slices.SortedFunc(maps.Keys(bad), func(a, b string) int { return cmp.Or(cmp.Compare(bad[b], bad[a]), cmp.Compare(a, b)) })
-	g.Name += " without " + names[0] // is kept as well: it is asked at each tick while the instance is ill
+	g.Name += " without its worst instance" // is kept as well: it is asked at each tick while that one is ill
 	rest := scene.Kept.weigh(g, c, c.pairs(counts.without(names[0]), scene), scene)
 	if rest.logE >= suspicion {
 		return ""

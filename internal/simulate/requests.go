@@ -20,9 +20,9 @@ const (
 	oldAddress     = "old:9464"
 )
 
-// A sort of the requests to a version is a route or a tenant: which share of them it
+// A class of the requests to a version is a route or a tenant: which share of them it
 // is, and the share of its own that fails.
-type sort struct {
+type class struct {
 	name          string
 	share, errors float64
 }
@@ -31,7 +31,7 @@ type sort struct {
 // in which order, does not change.
 type Parts struct {
 	Label string // in which the series tell them: routeLabel or tenantLabel
-	At    func(t time.Duration, isNew bool) []sort
+	At    func(t time.Duration, isNew bool) []class
 }
 
 // The labels of parts.
@@ -41,7 +41,7 @@ const (
 )
 
 // undivided are the parts of a service of which nothing is told apart.
-var undivided = []sort{{share: 1}}
+var undivided = []class{{share: 1}}
 
 // An account is what one instance has counted up to each tick, by parts.
 type account struct {
@@ -51,15 +51,15 @@ type account struct {
 	all    []alerts.Tally
 }
 
-// A register keeps the accounts of a world's instances. They go as far as ticks were
+// books are the accounts of a world's instances. They go as far as ticks were
 // drawn when somebody looked; what they tell is consistent with what the arms did.
-type register struct {
+type books struct {
 	world    *world
 	accounts map[string]*account
 }
 
 // of is the account of an instance up to the newest tick.
-func (r *register) of(address string) *account {
+func (r *books) of(address string) *account {
 	a := r.accounts[address]
 	if a == nil {
 		a = &account{random: rand.New(rand.NewPCG(uint64(r.world.run), uint64(len(r.accounts))))}
@@ -133,10 +133,10 @@ func plus(a, b alerts.Tally) alerts.Tally {
 // split divides what was counted among parts: each failure and each success falls on
 // one by its share of those. Of their durations nothing is known but that they are
 // those of all.
-func split(random *rand.Rand, t alerts.Tally, parts []sort, buckets bool) []alerts.Tally {
+func split(random *rand.Rand, t alerts.Tally, parts []class, buckets bool) []alerts.Tally {
 	of := make([]alerts.Tally, len(parts))
-	failed := func(p sort) float64 { return p.share * p.errors }
-	well := func(p sort) float64 { return p.share * (1 - p.errors) }
+	failed := func(p class) float64 { return p.share * p.errors }
+	well := func(p class) float64 { return p.share * (1 - p.errors) }
 	divide(random, t.Errors, parts, failed, func(i int, n float64) { of[i].Errors, of[i].Requests = n, n })
 	divide(random, t.Requests-t.Errors, parts, well, func(i int, n float64) { of[i].Requests += n })
 	if !buckets {
@@ -154,7 +154,7 @@ func split(random *rand.Rand, t alerts.Tally, parts []sort, buckets bool) []aler
 }
 
 // divide divides a number among parts by their weights.
-func divide(random *rand.Rand, n float64, parts []sort, weight func(sort) float64, give func(int, float64)) {
+func divide(random *rand.Rand, n float64, parts []class, weight func(class) float64, give func(int, float64)) {
 	all := 0.0
 	for _, p := range parts {
 		all += weight(p)
@@ -204,7 +204,7 @@ func hypergeometric(random *rand.Rand, bucket, taken, all float64) float64 {
 
 // requests are the series in which the instances count their requests.
 func (w *world) requests() []line {
-	r := &register{world: w, accounts: map[string]*account{}}
+	r := &books{world: w, accounts: map[string]*account{}}
 	lines := r.instance(oldAddress, false, false)
 	count := canaryPods
 	if w.rollout.Strategy != alerts.Canary {
@@ -219,7 +219,7 @@ func (w *world) requests() []line {
 // stable are those of the instances that are stable ones after the promotion of a
 // canary: they count from then on.
 func (w *world) stable() []line {
-	r := &register{world: w, accounts: map[string]*account{}}
+	r := &books{world: w, accounts: map[string]*account{}}
 	var lines []line
 	for i := range fleetPods {
 		lines = append(lines, r.instance(podName(i), false, true)...)
@@ -228,7 +228,7 @@ func (w *world) stable() []line {
 }
 
 // instance are the series of one instance, of a new one as that or as a stable one.
-func (r *register) instance(address string, isNew, isStable bool) []line {
+func (r *books) instance(address string, isNew, isStable bool) []line {
 	parts, told := undivided, r.world.scenario.Parts
 	if told != nil {
 		parts = told.At(0, isNew)
@@ -262,7 +262,7 @@ func (r *register) instance(address string, isNew, isStable bool) []line {
 }
 
 // buckets adds the series of a histogram.
-func (*register) buckets(labelled func(string, ...string) labels.Labels, of func(*account, int) alerts.Tally, add func(labels.Labels, func(*account, int) float64)) {
+func (*books) buckets(labelled func(string, ...string) labels.Labels, of func(*account, int) alerts.Tally, add func(labels.Labels, func(*account, int) float64)) {
 	for i := range cells {
 		edge := math.Inf(1)
 		if i < len(edges) {
@@ -280,7 +280,7 @@ func (*register) buckets(labelled func(string, ...string) labels.Labels, of func
 }
 
 // counter is the value of a series at each tick.
-func (r *register) counter(address string, isNew, isStable bool, of func(*account, int) float64) func(int) (float64, bool) {
+func (r *books) counter(address string, isNew, isStable bool, of func(*account, int) float64) func(int) (float64, bool) {
 	w := r.world
 	isCanary := isNew && w.rollout.Strategy == alerts.Canary
 	return func(tick int) (float64, bool) {

@@ -145,25 +145,25 @@ const (
 )
 
 // tenants are what the requests are made of where so many of the small tenant's fail.
-func tenants(fail float64) []sort {
-	all := make([]sort, manyTenants)
+func tenants(fail float64) []class {
+	all := make([]class, manyTenants)
 	sum := 0.0
 	for i := 1; i < manyTenants; i++ {
-		all[i] = sort{"tenant-" + figure(float64(i)), 1 / float64(i), usualErrors}
+		all[i] = class{"tenant-" + figure(float64(i)), 1 / float64(i), usualErrors}
 		sum += all[i].share
 	}
 	for i := range all {
 		all[i].share *= (1 - smallTenant) / sum
 	}
-	all[0] = sort{"globex", smallTenant, fail}
+	all[0] = class{"globex", smallTenant, fail}
 	return all
 }
 
 var wellTenants, illTenants = tenants(usualErrors), tenants(1)
 
-func brokenTenant(time.Duration, bool) []sort { return illTenants }
+func brokenTenant(time.Duration, bool) []class { return illTenants }
 
-func failedTenant(t time.Duration, isNew bool) []sort {
+func failedTenant(t time.Duration, isNew bool) []class {
 	if isNew && t > onset {
 		return illTenants
 	}
@@ -187,12 +187,12 @@ func mixShift(w *weather, t time.Duration, _ Rollout) {
 	}
 }
 
-func routes(t time.Duration, isNew bool) []sort {
+func routes(t time.Duration, isNew bool) []class {
 	share := flakyShare
 	if isNew && t > 0 {
 		share = flakyShifted
 	}
-	return []sort{{"/import", share, usualErrors + flakyFails}, {"/orders", 1 - share, usualErrors}}
+	return []class{{"/import", share, usualErrors + flakyFails}, {"/orders", 1 - share, usualErrors}}
 }
 
 func missedScrapes(w *weather, t time.Duration, _ Rollout) {
