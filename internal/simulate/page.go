@@ -43,9 +43,11 @@ ours judges on after a promotion. Incidents that both versions share favour judg
 documentation asks for 50 points and more; a canary of 15 minutes has 15. The models are of the documented behaviour: counts of
 failures that nothing takes back, missing data that fail or err. Nobody outside has reviewed them.
 
-**Short cuts.** Counts are fed to the gates directly; series of routes and of tenants are shown to who reads them. A tick at which no gate can have begun to fire is not judged; a rollout that
-is held for more than 3 minutes, or after its watch, is judged five times in the length of its watch and when something else may
-fire than before (at each tick where there are few runs and the watch is short). Tests show that this changes no outcome but by that time.
+**Short cuts.** Counts are fed to the gates directly; series of routes and of tenants are shown to who reads them. A
+tick is judged where a gate on requests fires, or something that is required was not seen for too long; a rollout that is held for more
+than 3 minutes, or after its watch, five times in the length of its watch and whenever what fires sees something new (at each tick where
+there are few runs and the watch is short). Tests show that this changes no outcome but one: a rollout that was held at the end of its
+watch is promoted up to a fifth of a watch later than in service.
 `
 
 func (r *Result) page(different []string, endToEnd int) string {
