@@ -100,6 +100,39 @@ func TestARestartDoesNotExcuseAFeatureThatWorked(t *testing.T) {
 	}
 }
 
+// Of over a thousand tenants the window tells only those for whom it fails: since when,
+// and when it had worked.
+func TestARestartDoesNotExcuseAFeatureThatBrokeForOneOfManyTenants(t *testing.T) {
+	const up = "_x30 0x6 _ 0x3" // the daemon was started at 560 s, the rollout at 60 s
+	for name, c := range map[string]struct {
+		up, failing, worked string
+		state               State
+	}{
+		"it broke under the rollout":               {up, "_x30 440x6 _ 570x3", "_x30 420x6", Firing},
+		"it broke before the rollout":              {"0x36 _ 0x3", "-300x36 _ 570x3", "-320x36", OK},
+		"it broke, and had not worked for hours":   {up, "_x30 440x6 _ 570x3", "_x30 -7200x6", OK},
+		"it was never known to have worked":        {up, "_x30 440x6 _ 570x3", "", OK},
+		"it is not known since when it had failed": {up, "_x38 570x2", "_x30 420x6", OK},
+		"it had not failed by then":                {"_x38 0x2", "_x38 570x2", "", OK},
+		"it broke twice, and a restart each time":  {"_x10 0x6 _ 0x18 _ 0x3", "_x10 140x6 _ 250x18 _ 570x3", "_x10 120x6", Firing},
+		"few are told of, and it worked since":     {"_x10 0x6 1x19 _ 0x3", "_x10 40x6 _x21 570x3", "_x10 30x6", Firing},
+		"few are told of, and it failed by then":   {"1x5 0x30 _ 0x3", "_x6 55x30 _ 570x3", "_x6 45x30", OK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := login("_x38 1 2 3", c.failing, c.worked)
+			all[`rollwatch_feature_up{job="rollwatch",target="web/login",tenant="globex"}`] = c.up
+			all[`rollwatch_feature_oldest_result_seconds{job="rollwatch",target="web/login"}`] = "25x40"
+			scene := probeScene(t, loginService(), 10*time.Minute, all)
+			scene.Subject.StartedAt = time.Unix(60, 0)
+			f := findings(t, scene)["critical_feature"]
+			require.Equal(t, c.state, f.State, f.Message)
+			if name == "it broke under the rollout" {
+				require.Equal(t, "login fails for globex since 00:07:20, 3 times in a row, and worked at 00:07:00", f.Message)
+			}
+		})
+	}
+}
+
 // A broken feature needs no grace: users cannot use it.
 func TestAFeatureThatBreaksInTheGraceFires(t *testing.T) {
 	f := findings(t, probeScene(t, loginService(), 45*time.Second, login("_ 1 2 3", "_ 16x2", "_ 1x2")))["critical_feature"]
