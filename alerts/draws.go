@@ -28,9 +28,12 @@ func (g Gate) draws(scene Scene, scope Labels) string {
 	if err != nil {
 		return ""
 	}
-	judged := scope.matchers(labels.MatchEqual)
-	if idle := armsOf(scene, false).idle; len(idle) == 1 { // what has not one of several labels is no selector
-		judged = append(judged, idle.matchers(labels.MatchNotEqual)...)
+	judged, told := scope.matchers(labels.MatchEqual), armsOf(scene, false)
+	if len(told.idle) == 1 { // what has not one of several labels is no selector
+		judged = append(judged, told.idle.matchers(labels.MatchNotEqual)...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(told.subject.unlessOther)) {
+		judged = append(judged, oneOf(name, []string{"", told.subject.unlessOther[name]})) // "" is a label that is not there
 	}
 	for _, part := range []*[]*labels.Matcher{&m.requests, &m.errors, &m.buckets} {
 		if len(*part) > 0 {

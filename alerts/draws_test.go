@@ -1,6 +1,8 @@
 package alerts
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +52,33 @@ func TestAPictureShowsWhatWasJudgedAndNoMore(t *testing.T) {
 				require.InDelta(t, c.want, *f.Observed, 1e-9)
 				require.InDelta(t, c.want, drawn(t, f, scene), 1e-9, f.Query)
 			}
+		})
+	}
+}
+
+func TestAPictureLeavesOutWhatTheCanaryServesOfAnotherVersion(t *testing.T) {
+	const other = `track="canary",version="1.9"`
+	service := tracked()
+	service.VersionLabel = "version"
+	for name, c := range map[string]struct {
+		own, at string // the labels of what is judged
+	}{
+		"it says its version":          {`track="canary",version="2.0+b(1)"`, "a:2"},
+		"it says none, and may be it":  {`track="canary"`, "a:2"},
+		"on the instance of the other": {`track="canary",version="2.0+b(1)"`, "a:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			own := strings.NewReplacer(`"a:1"`, strconv.Quote(c.at))
+			scene := sceneOf(t, service, 7*time.Minute, map[string]string{
+				own.Replace(requests("200", c.own)): values([2]float64{30, hour}, [2]float64{18, 60}),
+				own.Replace(requests("500", c.own)): values([2]float64{0, hour}, [2]float64{12, 60}),
+				requests("200", other):              values([2]float64{30, hour + 60}),
+				requests("500", other):              values([2]float64{0, hour}, [2]float64{300, 60}),
+			})
+			scene.Subject.Strategy, scene.Subject.Version = Canary, "2.0+b(1)"
+			f := findings(t, scene)["error_ratio"]
+			require.InDelta(t, 0.4, *f.Observed, 1e-9)
+			require.InDelta(t, 0.4, drawn(t, f, scene), 1e-9, f.Query)
 		})
 	}
 }
