@@ -40,6 +40,20 @@ const (
 // OpenLedger opens the ledger in the file, and makes it if there is none. A file
 // that is corrupt or was written by a newer rollwatch is refused untouched.
 func OpenLedger(path string) (*Ledger, error) {
+	l, err := connect(path)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	if err := l.begin(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// connect says how the file is opened, once something is asked of it.
+func connect(path string) (*Ledger, error) {
 	if err := makePrivate(path); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
@@ -53,15 +67,19 @@ func OpenLedger(path string) (*Ledger, error) {
 		return nil, fmt.Errorf("open ledger %s: %w", path, errors.Join(err, l.write.Close()))
 	}
 	l.read.SetMaxOpenConns(readers)
-	if l.file.opened, err = os.Stat(path); err != nil {
-		return nil, fmt.Errorf("open ledger: %w", errors.Join(err, l.Close()))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
-	defer cancel()
-	if err := l.prepare(ctx); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
 	return l, nil
+}
+
+// begin opens the file, and prepares it. What it is known again by is taken while it is
+// open: until then some file systems number it anew at each look.
+func (l *Ledger) begin(ctx context.Context) (err error) {
+	if err := l.write.PingContext(ctx); err != nil {
+		return l.explain(err)
+	}
+	if l.file.opened, err = os.Stat(l.path); err != nil {
+		return fmt.Errorf("open ledger: %w", err)
+	}
+	return l.prepare(ctx)
 }
 
 // Close gives the file back.

@@ -14,7 +14,7 @@ import (
 // A ledgerFile is what is known of the file itself: SQLite writes on into one that
 // was removed under it, and all of that is lost with the process.
 type ledgerFile struct {
-	opened os.FileInfo // what was at the path when it was opened
+	opened os.FileInfo // what was at the path when SQLite had opened it
 
 	mu     sync.Mutex
 	failed error // how the newest write went wrong; nil: it did not

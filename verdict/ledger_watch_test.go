@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,20 @@ func TestALedgerInWhosePlaceAnotherFileStandsIsNotWrittenTo(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "a backup", string(text))
 	})
+}
+
+func TestTheLedgerIsKnownAgainByWhatItIsOnceItIsOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l, err := connect(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	// As on a file system that numbers files anew while nobody has them open.
+	require.NoError(t, os.Rename(path, path+".before"))
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, l.begin(t.Context()))
+	require.NoError(t, l.check(t.Context()))
+	_, err = l.register(t.Context(), registration{rollout: sampleRollout("api")})
+	require.NoError(t, err)
 }
 
 func TestAFullDiskDegradesTheJudgeAlsoWhenNoVerdictIsDue(t *testing.T) {
