@@ -98,8 +98,14 @@ func (v *visit) describe(views redis.Views) {
 	meta := v.asked.meta.Val()
 	v.paused = meta[metaPaused] != nil
 	v.maxEvents, v.maxRate = lengthOf(meta), rateOf(meta)
-	v.gone = v.doubtful && !isMeta(meta)
+	if v.gone = v.doubtful && !isMeta(meta); v.gone {
+		v.forgetHead()
+	}
 }
+
+// forgetHead is for a line that is empty: a job of the same id that comes into it
+// later is another one, of a queue that was made anew or by an id of one's own.
+func (v *visit) forgetHead() { v.head, v.headDue = "", time.Time{} }
 
 // next is the list at whose end the next job is, if there is one. BullMQ 5
 // keeps the line of a paused queue elsewhere.
@@ -148,6 +154,7 @@ func (v *visit) takeSecond(views redis.Views) (unknown bool) {
 // due. That is unknown when it has been taken meanwhile, or cannot be read.
 func (v *visit) takeThird(views redis.Views, now time.Time) {
 	if _, ok := v.next(); !ok {
+		v.forgetHead()
 		v.dated = v.counted()
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -139,4 +140,32 @@ func TestOfManyQueuesOneThatIsGoneOrNewIsSeenAtOnce(t *testing.T) {
 	for i := range turns {
 		require.Equal(t, 1.0, redistest.Value(t, r, "bullmq_queue_paused", fmt.Sprint("new-", i)))
 	}
+}
+
+// Ids are no names for ever: an id of one's own is used again when its job is done,
+// and a queue that is made anew counts from 1.
+func TestAJobIsNotAsOldAsTheOneThatHadItsIDBefore(t *testing.T) {
+	server := live.Redis(t)
+	p := open(t, server.URL, bullmq.Config{})
+	add := func(age time.Duration) {
+		server.Do(t, "hset", "bull:mail:meta", "version", "bullmq:6.7.0")
+		server.Do(t, "hset", "bull:mail:nightly", "timestamp", time.Now().Add(-age).UnixMilli(), "delay", 0, "opts", "{}")
+		server.Do(t, "lpush", "bull:mail:wait", "nightly")
+	}
+	age := func() float64 {
+		return redistest.Value(t, redistest.ReadOnly(t, p), "bullmq_queue_oldest_waiting_seconds", "mail")
+	}
+	add(time.Hour)
+	redistest.Discover(t, p)
+	require.InDelta(t, 3600, age(), 10)
+
+	server.Do(t, "del", "bull:mail:wait", "bull:mail:nightly")
+	require.Zero(t, age())
+	add(time.Minute)
+	require.InDelta(t, 60, age(), 10)
+
+	server.Do(t, "del", "bull:mail:wait", "bull:mail:nightly", "bull:mail:meta")
+	require.Zero(t, redistest.Value(t, redistest.ReadOnly(t, p), "bullmq_queues"))
+	add(0)
+	require.InDelta(t, 0, age(), 10)
 }
