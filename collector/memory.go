@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -40,11 +42,34 @@ func NewMemory() *Memory {
 	return m
 }
 
+// maxInputValues is how many values the series of one test have at most: half a
+// year at every 15 seconds. The parser writes out each of '0+1x1000000000'.
+const maxInputValues = 1_000_000
+
+var repetition = regexp.MustCompile(`x(\d+)`)
+
+// repeated is how many values the repetitions in a text amount to, at most one more
+// than are allowed.
+func repeated(values string) (n int) {
+	for _, match := range repetition.FindAllStringSubmatch(values, -1) {
+		times, err := strconv.Atoi(match[1])
+		if err != nil || times > maxInputValues-n {
+			return maxInputValues + 1
+		}
+		n += times
+	}
+	return n
+}
+
 // ParseMemory makes a window of series in promtool's notation. The first value
 // of each stands at Unix time 0, the others follow at the interval.
 func ParseMemory(interval time.Duration, input []InputSeries) (*Memory, error) {
 	m := NewMemory()
+	left := maxInputValues
 	for i, in := range input {
+		if left -= repeated(in.Values); left < 0 {
+			return nil, fmt.Errorf("input_series[%d] %s: with this one there are more than %d values", i, in.Series, maxInputValues)
+		}
 		lset, values, err := parser.NewParser(parser.Options{}).ParseSeriesDesc(in.Series + " " + in.Values)
 		if err != nil {
 			return nil, fmt.Errorf("input_series[%d] %s: %w", i, in.Series, err)

@@ -82,6 +82,9 @@ func TestParseMemoryNamesWhatIsWrong(t *testing.T) {
 		"not values":       {[]InputSeries{{"x", "1"}, {"y", "one two"}}, "input_series[1] y"},
 		"twice":            {[]InputSeries{{"x{a=\"1\"}", "1"}, {`x{a="1"}`, "1"}}, "is there already"},
 		"native histogram": {[]InputSeries{{"x", "{{schema:0 count:1 sum:1 buckets:[1]}}"}}, "native histograms"},
+		"too many":         {[]InputSeries{{"x", "0+1x1000000000"}}, "input_series[0] x: with this one there are more than 1000000 values"},
+		"far too many":     {[]InputSeries{{"x", "_x99999999999999999999"}}, "more than 1000000 values"},
+		"many each":        {[]InputSeries{{"x", "1x600000"}, {"y", "1x300000 _x300000"}}, "input_series[1] y: with this one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseMemory(time.Second, c.input)

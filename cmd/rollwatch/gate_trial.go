@@ -20,6 +20,9 @@ import (
 	"github.com/rollwatch/rollwatch/verdict"
 )
 
+// maxJudgements of one rollout in a test: half a year at every 15 seconds.
+const maxJudgements = 1_000_000
+
 // A gateTestFile is a file of `rollwatch gate test`. Time starts at 0.
 type gateTestFile struct {
 	Config   string         `yaml:"config"`   // the configuration under test, relative to the file
@@ -175,7 +178,13 @@ func (g gateTest) run(ctx context.Context, config *Config, interval time.Duratio
 		if at.Before(started) {
 			return nil, fmt.Errorf("verdicts: at %s is before the rollout, which starts at %s", want.At, g.Rollout.StartedAt)
 		}
+		if at.Sub(started)/interval > maxJudgements {
+			return nil, fmt.Errorf("verdicts: at %s is more than %d judgements after the rollout starts, one each interval of %s", want.At, maxJudgements, interval)
+		}
 		for now.Before(at) {
+			if err := ctx.Err(); err != nil {
+				return nil, err // nothing below waits for anything
+			}
 			if now = now.Add(interval); now.After(at) {
 				now = at
 			}

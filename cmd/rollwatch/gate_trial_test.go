@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 )
 
@@ -79,6 +82,7 @@ $`, stdout, "what it latched for is told long after")
 		"config: rollwatch.yml\ntests: [{name: a, " + rollout + "}]":                                                                      "no verdicts are expected",
 		"config: rollwatch.yml\ntests: [{name: a, input_series: [{series: 'up{', values: '1'}], " + rollout + ", verdicts: [{at: 15m}]}]": "input_series[0]",
 		"config: rollwatch.yml\ntests: [{name: a, rollout: {service: api, version: '2', strategy: magic}, verdicts: [{at: 15m}]}]":        "strategy",
+		"config: rollwatch.yml\ninterval: 1ms\ntests: [{name: a, " + rollout + ", verdicts: [{at: 1y}]}]":                                 "at 1y is more than 1000000 judgements after the rollout starts",
 		"config: rollwatch.yml\ntests: []":                                        "no tests",
 		"tests: [{name: a}]":                                                      "no config",
 		"config: nowhere.yml\ntests: [{}]":                                        "nowhere.yml",
@@ -95,4 +99,18 @@ $`, stdout, "what it latched for is told long after")
 	code, _, stderr = rollwatch(t, "gate", "test", os.DevNull)
 	require.Equal(t, 2, code)
 	require.Contains(t, stderr, "not a regular file", "a device may have no end")
+}
+
+// Ctrl-C and a time limit of the pipeline end a test that takes long.
+func TestAGateTestEndsWhenItIsInterrupted(t *testing.T) {
+	config, err := configLoader{file: "testdata/gates/rollwatch.yml", lookup: os.LookupEnv}.load()
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	test := gateTest{
+		Rollout:  testRollout{Service: "site", Version: "2", Strategy: "rolling"},
+		Verdicts: []wantedVerdict{{At: model.Duration(time.Hour)}},
+	}
+	_, err = test.run(ctx, config, 15*time.Second)
+	require.ErrorIs(t, err, context.Canceled)
 }
