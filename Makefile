@@ -33,7 +33,7 @@ lint: ## Check format, code, modules and rule files
 bench: ## Run the benchmarks; PKG=./alerts/... narrows it
 	go test -run='^$$' -bench=. -benchmem $(PKG)
 
-simulate: build ## Make docs/verdict-quality.md again (some hours on two cores); RUNS=5 takes 5 % of the runs
+simulate: build ## Make docs/verdict-quality.md again (three quarters of an hour on two cores); RUNS=5 takes 5 % of the runs
 	@bin/rollwatch simulate --seeds=published --out=docs --runs=$(or $(RUNS),100)
 
 generate: ## Make again what is made from the code: rule files, dashboards, docs
