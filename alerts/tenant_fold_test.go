@@ -119,14 +119,20 @@ func (w *brokenWindow) Select(ctx context.Context, from, to time.Time, matchers 
 	return w.Window.Select(ctx, from, to, matchers...)
 }
 
-func TestAnInterruptedRebuildGoesOnWhereItWas(t *testing.T) {
+// restlessScene is a rollout that is 20 minutes old, and as long a time before it.
+func restlessScene(t *testing.T) (whole collector.Window, scene Scene) {
+	t.Helper()
 	service := apiService()
 	service.TenantLabel = "domain"
-	whole := restless(t, rand.New(rand.NewPCG(1, 12)), 20*time.Minute)
-	scene := Scene{
+	whole = restless(t, rand.New(rand.NewPCG(1, 12)), 20*time.Minute)
+	return whole, Scene{
 		Service: service, Now: started.Add(20 * time.Minute), Interval: interval, Policy: Policy{MinRequests: 100}, Kept: &Kept{},
 		Subject: Subject{Service: "api", Version: "2", Strategy: Rolling, StartedAt: started, Baseline: Baseline{Spans: []Span{{started.Add(-20 * time.Minute), started}}}},
 	}
+}
+
+func TestAnInterruptedRebuildGoesOnWhereItWas(t *testing.T) {
+	whole, scene := restlessScene(t)
 	tries := 0
 	for ; tries < 100; tries++ {
 		scene.Window = &brokenWindow{Window: whole, left: min(7, tries)}
@@ -145,13 +151,7 @@ func TestAnInterruptedRebuildGoesOnWhereItWas(t *testing.T) {
 // Reading what a hundred thousand tenants were before takes longer than a judgement
 // has: what the others find of the version cannot wait for it.
 func TestManyTenantsKeepNoOtherGateWaiting(t *testing.T) {
-	service := apiService()
-	service.TenantLabel = "domain"
-	whole := restless(t, rand.New(rand.NewPCG(1, 12)), 20*time.Minute)
-	scene := Scene{
-		Service: service, Now: started.Add(20 * time.Minute), Interval: interval, Policy: Policy{MinRequests: 100}, Kept: &Kept{},
-		Subject: Subject{Service: "api", Version: "2", Strategy: Rolling, StartedAt: started, Baseline: Baseline{Spans: []Span{{started.Add(-20 * time.Minute), started}}}},
-	}
+	whole, scene := restlessScene(t)
 	gates := []Gate{tenantErrors, outage}
 	tries := 0
 	for state := WarmingUp; state == WarmingUp; tries++ {

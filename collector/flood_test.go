@@ -18,6 +18,17 @@ import (
 	"github.com/rollwatch/rollwatch/probes/redis/redistest"
 )
 
+// readWithin reads a target once, which is up and may have so many series.
+func readWithin(t *testing.T, kind, name string, p probe.Probe, budget int) collector.Status {
+	t.Helper()
+	statuses := collector.ReadOnce(t.Context(), []collector.Target{{
+		Kind: kind, Name: name, Interval: time.Minute, Timeout: time.Minute, Budget: budget, Probe: p,
+	}}, zap.NewNop())
+	require.NoError(t, statuses[0].Err)
+	require.True(t, statuses[0].Up)
+	return statuses[0]
+}
+
 // Somebody who makes a queue for each job has a hundred thousand of them. What
 // is over the budget is dropped and said, and the rest is read.
 func TestAHundredThousandQueuesDropSeriesLoudly(t *testing.T) {
@@ -37,15 +48,11 @@ func TestAHundredThousandQueuesDropSeriesLoudly(t *testing.T) {
 	p, err := config.Open(redistest.Links(t, server.URL))
 	require.NoError(t, err)
 	budget := collector.DefaultConfig().SeriesPerTarget
-	statuses := collector.ReadOnce(t.Context(), []collector.Target{{
-		Kind: "bullmq", Name: "jobs", Interval: time.Minute, Timeout: time.Minute, Budget: budget, Probe: p,
-	}}, zap.NewNop())
-	require.NoError(t, statuses[0].Err)
-	require.True(t, statuses[0].Up)
-	require.LessOrEqual(t, len(statuses[0].Reading.Samples), budget)
-	require.Greater(t, len(statuses[0].Reading.Samples), budget-100)
-	require.Greater(t, statuses[0].Dropped, uint64(queues*10), "of those that are not read, and of those that are")
-	require.Equal(t, 80_000, statuses[0].Reading.Details["queuesNotRead"])
+	status := readWithin(t, "bullmq", "jobs", p, budget)
+	require.LessOrEqual(t, len(status.Reading.Samples), budget)
+	require.Greater(t, len(status.Reading.Samples), budget-100)
+	require.Greater(t, status.Dropped, uint64(queues*10), "of those that are not read, and of those that are")
+	require.Equal(t, 80_000, status.Reading.Details["queuesNotRead"])
 }
 
 // A schema for each tenant makes a hundred thousand tables, and their series were
@@ -64,15 +71,11 @@ func TestAHundredThousandTablesDropSeriesLoudly(t *testing.T) {
 	p, err := config.Open(nil)
 	require.NoError(t, err)
 	budget := collector.DefaultConfig().SeriesPerTarget
-	statuses := collector.ReadOnce(t.Context(), []collector.Target{{
-		Kind: "postgres", Name: "main", Interval: time.Minute, Timeout: time.Minute, Budget: budget, Probe: p,
-	}}, zap.NewNop())
-	require.NoError(t, statuses[0].Err)
-	require.True(t, statuses[0].Up)
-	require.Len(t, statuses[0].Reading.Samples, budget)
-	require.Greater(t, statuses[0].Dropped, uint64(asked*15-budget))
+	status := readWithin(t, "postgres", "main", p, budget)
+	require.Len(t, status.Reading.Samples, budget)
+	require.Greater(t, status.Dropped, uint64(asked*15-budget))
 	read := map[string]bool{}
-	for _, sample := range statuses[0].Reading.Samples {
+	for _, sample := range status.Reading.Samples {
 		read[sample.Metric.Name] = true
 	}
 	for _, name := range []string{"pg_static", "pg_connections_used", "pg_stat_database_tup_inserted", "pg_stat_replication_standbys", "pg_database_size_bytes"} {
