@@ -145,9 +145,9 @@ func (r *reader) pages(ctx context.Context, visits []*visit, size int64) []pages
 
 func takePages(questions []pages, size int64, left *budget, views redis.Views) (more []*visit) {
 	for _, q := range questions {
-		views.Note(viewEvents, q.read.Err())
+		answered := views.Note(viewEvents, q.read.Err()) || errors.Is(q.read.Err(), goredis.Nil)
 		for _, v := range q.about {
-			v.events.quiet = true
+			v.events.quiet = answered // what was not answered may be anything
 		}
 		at := 0
 		for _, stream := range q.read.Val() { // those that have news, in the order of the question

@@ -1,6 +1,7 @@
 package bullmq
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rollwatch/rollwatch/probes/probe"
+	"github.com/rollwatch/rollwatch/probes/redis"
 )
 
 func crews(list, prefix string, tracks map[string]*regexp.Regexp) map[string]crew {
@@ -173,4 +175,25 @@ func FuzzEventsLeaveABoundedMemory(f *testing.F) {
 			t.Fatalf("%d jobs are remembered", len(v.events.underWay))
 		}
 	})
+}
+
+// Of many queues one that is quiet is asked for its events in turns. Whether it is, only
+// an answer tells.
+func TestAQueueThatDidNotAnswerIsNotQuiet(t *testing.T) {
+	for name, c := range map[string]struct {
+		err   error
+		quiet bool
+	}{
+		"nothing new":     {goredis.Nil, true},
+		"no permission":   {errors.New("NOPERM no permission to run the command"), false},
+		"another's shape": {errors.New("WRONGTYPE Operation against a key"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := pages{[]*visit{{queue: &queue{}}}, goredis.NewXStreamSliceCmd(t.Context(), "xread")}
+			q.read.SetErr(c.err)
+			left := budget{}
+			takePages([]pages{q}, firstPage, &left, redis.NewViews(viewEvents))
+			require.Equal(t, c.quiet, q.about[0].events.quiet)
+		})
+	}
 }
